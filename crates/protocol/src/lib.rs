@@ -1,0 +1,25 @@
+//! The wire between `cliente` and `servidor`, as pure functions over bytes.
+//!
+//! This crate opens no socket, reads no clock, logs nothing, allocates nothing and knows no runtime. It never
+//! turns a number into an integer either: the length of the significant digits and the last of them decide.
+//!
+//! ```text
+//!            request                                      reply
+//!  ┌────────────────────────────┐              ┌─────────────────────────────┐
+//!  │ [ \t]* [+-]? 0-9+ [ \t]*   │              │ more than 10 digits: itself │
+//!  │ LF | CRLF                  │ ── class ──► │ even: PAR    odd: ÍMPAR     │
+//!  │ at most 64 bytes before LF │              │ else: ERRO code: text       │
+//!  └────────────────────────────┘              └─────────────────────────────┘
+//!     decoder ──► number ─────────────────────────► reply
+//! ```
+//!
+//! Read [`decoder`] first, then [`number`], then [`reply`]: that is the way a request takes.
+#![forbid(unsafe_code)]
+
+pub mod decoder;
+pub mod number;
+pub mod reply;
+
+pub use decoder::{Decoded, MAX_LINE, Tail, decode, decode_unterminated};
+pub use number::{Class, MAX_DIGITS, Number, Rejection};
+pub use reply::{BUSY, MAX_REPLY, Verdict, answer, judge, rejection};
