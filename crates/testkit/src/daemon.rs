@@ -1,0 +1,178 @@
+//! A real daemon in a process of its own, with its log parsed while it is written.
+
+use std::fmt::Write;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{DEADLINE, wait_until};
+
+/// A running daemon. Dropping it kills it.
+///
+/// A line on its standard error that is no JSON object fails the test, at the next look at the log or at the drop.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    log: Arc<Log>,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    state: Mutex<LogState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct LogState {
+    lines: Vec<Value>,
+    unparsable: Option<String>,
+    ended: bool,
+}
+
+impl Daemon {
+    /// Starts `binary` with `arguments`, JSON logs, and metrics on a free port unless `arguments` say otherwise.
+    ///
+    /// It inherits no variables: those of whoever runs the tests are none of its business.
+    pub fn start(binary: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(binary);
+        command.args(arguments).args(["--log-format", "json"]).env_clear();
+        if !arguments.contains(&"--metrics-listen") {
+            command.args(["--metrics-listen", "127.0.0.1:0"]);
+        }
+        Self::spawn(&mut command)
+    }
+
+    /// Starts `command` as it is; its standard error must be a log in JSON.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let log = Arc::new(Log::default());
+        let stderr = child.stderr.take().expect("standard error is piped");
+        let writer = Arc::clone(&log);
+        thread::spawn(move || writer.follow(stderr));
+        Self { child, log }
+    }
+
+    /// Waits for the first log line with this message.
+    pub fn wait_for(&self, message: &str) -> Value {
+        self.wait_for_line(message, |line| line["message"] == message)
+    }
+
+    /// Waits for the first log line that `wanted` accepts.
+    pub fn wait_for_line(&self, description: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        let mut state = self.log.lock();
+        loop {
+            if let Some(line) = state.lines.iter().find(|line| wanted(line)) {
+                return line.clone();
+            }
+            let left = DEADLINE.saturating_sub(start.elapsed());
+            assert!(!state.ended, "the log ended without: {description}\n{}", state.transcript());
+            assert!(!left.is_zero(), "not within {DEADLINE:?}: {description}\n{}", state.transcript());
+            state = self.log.changed.wait_timeout(state, left).expect("the log's reader does not panic").0;
+        }
+    }
+
+    /// All log lines so far; after [`Daemon::wait`], all there will ever be.
+    pub fn lines(&self) -> Vec<Value> {
+        self.log.lock().lines.clone()
+    }
+
+    /// The log lines so far that bear this message.
+    pub fn lines_with(&self, message: &str) -> Vec<Value> {
+        let mut lines = self.lines();
+        lines.retain(|line| line["message"] == message);
+        lines
+    }
+
+    /// Where it listens: the first address, if there are several.
+    pub fn address(&self) -> SocketAddr {
+        address_in(&self.wait_for("listening"))
+    }
+
+    /// Where its metrics are.
+    pub fn metrics_address(&self) -> SocketAddr {
+        address_in(&self.wait_for("metrics listening"))
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the daemon is a child not yet waited for");
+    }
+
+    /// Waits for its end, and for the end of its log.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the daemon ends", || {
+            status = self.child.try_wait().expect("a child can be waited for");
+            status.is_some()
+        });
+        wait_until("the log ends", || self.log.lock().ended);
+        status.expect("the wait above ended")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if !thread::panicking() {
+            drop(self.log.lock());
+        }
+    }
+}
+
+impl Log {
+    fn follow(&self, stderr: impl Read) {
+        for line in BufReader::new(stderr).split(b'\n') {
+            let line = line.expect("a pipe can be read");
+            let mut state = self.state.lock().expect("no holder of the log panics");
+            match serde_json::from_slice::<Value>(&line) {
+                Ok(value) if value.is_object() => state.lines.push(value),
+                _ => state.unparsable = Some(String::from_utf8_lossy(&line).into_owned()),
+            }
+            self.changed.notify_all();
+        }
+        self.state.lock().expect("no holder of the log panics").ended = true;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LogState> {
+        let state = self.state.lock().expect("the log's reader does not panic");
+        if let Some(line) = state.unparsable.clone() {
+            drop(state);
+            panic!("no JSON object on standard error: {line}");
+        }
+        state
+    }
+}
+
+impl LogState {
+    fn transcript(&self) -> String {
+        self.lines.iter().fold(String::from("its log:\n"), |mut text, line| {
+            writeln!(text, "{line}").expect("a string takes all");
+            text
+        })
+    }
+}
+
+fn address_in(line: &Value) -> SocketAddr {
+    let address = line["address"].as_str().unwrap_or_else(|| panic!("no address in {line}"));
+    address.parse().unwrap_or_else(|error| panic!("{address} is no address: {error}"))
+}
