@@ -1,7 +1,9 @@
 //! Just enough HTTP to read a daemon's metrics, and the values in them.
 
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::str::FromStr;
 
 use crate::DEADLINE;
 
@@ -53,23 +55,38 @@ pub struct Metrics {
 struct Sample {
     name: String,
     labels: Vec<(String, String)>,
-    value: f64,
+    value: String,
 }
 
 impl Metrics {
     /// The value of the series with exactly these labels, in any order.
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.find(name, labels).unwrap_or_else(|| panic!("no {name} {labels:?} in\n{}", self.text))
+        self.parse(name, labels)
     }
 
-    /// Like [`Metrics::value`], if there is such a series.
-    pub fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    /// The same, where it must be a whole number.
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.parse(name, labels)
+    }
+
+    /// Whether there is such a series.
+    pub fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
+        self.find(name, labels).is_some()
+    }
+
+    fn parse<T: FromStr<Err: Display>>(&self, name: &str, labels: &[(&str, &str)]) -> T {
+        let value = self.find(name, labels);
+        let value = value.unwrap_or_else(|| panic!("no {name} {labels:?} in\n{}", self.text));
+        value.parse().unwrap_or_else(|error| panic!("{name} {labels:?} is {value}: {error}"))
+    }
+
+    fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<&str> {
         let wanted = |sample: &&Sample| {
             let has =
                 |&(key, value): &(&str, &str)| sample.labels.iter().any(|(k, v)| k == key && v == value);
             sample.name == name && sample.labels.len() == labels.len() && labels.iter().all(has)
         };
-        self.samples.iter().find(wanted).map(|sample| sample.value)
+        self.samples.iter().find(wanted).map(|sample| sample.value.as_str())
     }
 }
 
@@ -80,10 +97,6 @@ impl Sample {
         let labels = labels.trim_end_matches('}').trim_end_matches('"').split("\",");
         let pair =
             |label: &str| label.split_once("=\"").map(|(key, value)| (key.to_owned(), value.to_owned()));
-        Self {
-            name: name.to_owned(),
-            labels: labels.filter_map(pair).collect(),
-            value: value.parse().unwrap_or_else(|error| panic!("{error}: {line}")),
-        }
+        Self { name: name.to_owned(), labels: labels.filter_map(pair).collect(), value: value.to_owned() }
     }
 }

@@ -1,7 +1,8 @@
 //! A client whose every move the test decides; nothing it does can hang for ever.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use crate::DEADLINE;
 
@@ -15,6 +16,20 @@ impl Peer {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
         Self::from(TcpStream::connect_timeout(&address, DEADLINE).expect("the daemon's address accepts"))
+    }
+
+    /// Connects, asks on and on, and reads no reply, until the daemon can write no more and so reads no more.
+    pub fn clogged(address: SocketAddr) -> Self {
+        let mut peer = Self::connect(address);
+        let requests = b"123456789012345678901234567890\n".repeat(1000);
+        peer.stream().set_write_timeout(Some(Duration::from_millis(500))).expect("above zero");
+        loop {
+            match peer.stream.get_mut().write(&requests) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return peer,
+                Err(error) => panic!("the daemon ended the connection: {error}"),
+            }
+        }
     }
 
     /// Sends `bytes` at once.
