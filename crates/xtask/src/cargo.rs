@@ -1,9 +1,10 @@
 //! How subcommands call cargo and other programs: always from the workspace's root, always told in one line.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
+use serde_json::Value;
 
 /// The folder of the workspace's `Cargo.toml`.
 pub(crate) fn workspace() -> &'static Path {
@@ -24,6 +25,32 @@ pub(crate) fn run(mut command: Command) -> anyhow::Result<()> {
     let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
     anyhow::ensure!(status.success(), "`{shown}` failed: {status}");
     Ok(())
+}
+
+/// Builds these binaries of the workspace, and tells where they are, in the same order.
+pub(crate) fn build(binaries: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut command = cargo(&["build", "--profile", profile]);
+    command.args(binaries.iter().flat_map(|binary| ["--package", binary, "--bin", binary]));
+    println!("==> {}", shown(&command));
+    command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let output = command.output().context("cannot start cargo")?;
+    anyhow::ensure!(output.status.success(), "the build failed: {}", output.status);
+    // Cargo alone knows where it builds: CARGO_TARGET_DIR, `--target` and its settings all count.
+    let messages: Vec<Value> = output
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    let executable = |binary: &&str| {
+        let artifact = messages.iter().find(|message| {
+            message["reason"] == "compiler-artifact"
+                && message["target"]["name"] == **binary
+                && message["executable"].is_string()
+        });
+        let path = artifact.and_then(|message| message["executable"].as_str());
+        path.map(PathBuf::from).with_context(|| format!("cargo built no {binary}"))
+    };
+    binaries.iter().map(executable).collect()
 }
 
 /// The command as a person would type it, variables first.

@@ -2,6 +2,7 @@
 
 mod cargo;
 mod test;
+mod up;
 
 use std::process::ExitCode;
 
@@ -25,12 +26,16 @@ fn command() -> Command {
         .about("The workshop of servidor and cliente")
         .subcommand_required(true)
         .arg_required_else_help(true)
+        .subcommand(up::command())
         .subcommand(test::command())
+        .subcommand(up::tether_command())
 }
 
 fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     match matches.subcommand().context("no subcommand")? {
+        ("up", matches) => up::run(matches),
         ("test", matches) => test::run(matches),
+        (up::TETHER, matches) => up::tether(matches),
         (name, _) => anyhow::bail!("no such subcommand: {name}"),
     }
 }

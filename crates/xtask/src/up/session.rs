@@ -1,0 +1,169 @@
+//! From the start of the first daemon to the end of the last: who is started and stopped when, and what is shown.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::mpsc::{Receiver, Sender};
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::process::Process;
+use super::render::Painter;
+use super::{Event, Name};
+
+/// What is rendered here must be JSON, and reach this terminal.
+const LOGS: [&str; 4] = ["--log-format", "json", "--log-level", "info"];
+
+pub(super) struct Session {
+    /// Each is there while it runs.
+    servidor: Option<Process>,
+    cliente: Option<Process>,
+    cliente_program: PathBuf,
+    interval: String,
+    /// Where `servidor` shows its page; there from its log line on, unless turned off.
+    servidor_page: Option<String>,
+    painter: Painter,
+    sender: Sender<Event>,
+    signals: u32,
+    stopping: bool,
+    /// What went wrong first.
+    failure: Option<String>,
+    rounds: Rounds,
+}
+
+/// How many rounds ended which way.
+#[derive(Default)]
+struct Rounds {
+    right: u64,
+    failed: u64,
+}
+
+impl Session {
+    /// Starts `servidor`; `cliente` follows when it listens.
+    pub(super) fn start(
+        servidor: &Path,
+        cliente_program: PathBuf,
+        interval: &str,
+        painter: Painter,
+        sender: Sender<Event>,
+    ) -> anyhow::Result<Self> {
+        let servidor = Process::start(Name::Servidor, servidor, &LOGS, sender.clone())?;
+        Ok(Self {
+            servidor: Some(servidor),
+            cliente: None,
+            cliente_program,
+            interval: interval.to_owned(),
+            servidor_page: None,
+            painter,
+            sender,
+            signals: 0,
+            stopping: false,
+            failure: None,
+            rounds: Rounds::default(),
+        })
+    }
+
+    /// Follows both to their ends.
+    pub(super) fn run(mut self, events: &Receiver<Event>) -> anyhow::Result<()> {
+        while self.servidor.is_some() || self.cliente.is_some() {
+            match events.recv()? {
+                Event::Line(name, line) => self.line(name, &line)?,
+                Event::Ended(name) => self.ended(name)?,
+                Event::Signal => self.interrupted(),
+            }
+        }
+        let Rounds { right, failed } = self.rounds;
+        self.show(&format!("\n{right} of {} rounds went right.", right + failed));
+        match self.failure {
+            Some(failure) => anyhow::bail!(failure),
+            None => Ok(()),
+        }
+    }
+
+    fn line(&mut self, name: Name, line: &str) -> anyhow::Result<()> {
+        self.show(&self.painter.line(name, line));
+        let fields: Value = serde_json::from_str(line).unwrap_or_default();
+        let address = fields["address"].as_str().unwrap_or_default();
+        match (name, fields["message"].as_str().unwrap_or_default()) {
+            (Name::Servidor, "listening") if self.cliente.is_none() && !self.stopping => {
+                let arguments = [&["--target", address, "--interval", &self.interval], &LOGS[..]].concat();
+                let process =
+                    Process::start(Name::Cliente, &self.cliente_program, &arguments, self.sender.clone())?;
+                self.cliente = Some(process);
+            }
+            (Name::Servidor, "metrics listening") => self.servidor_page = Some(format!("http://{address}/")),
+            (Name::Cliente, "metrics listening") => self.show_pages(&format!("http://{address}/")),
+            (Name::Cliente, "round completed") => self.rounds.right += 1,
+            (Name::Cliente, "round failed") => self.rounds.failed += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn show_pages(&mut self, cliente_page: &str) {
+        let servidor_page = self.servidor_page.clone();
+        self.show("");
+        for (name, page) in [(Name::Servidor, servidor_page.as_deref()), (Name::Cliente, Some(cliente_page))]
+        {
+            if let Some(page) = page {
+                self.show(&format!("  {name:8}  page {page}  metrics {page}metrics"));
+            }
+        }
+        self.show("  Ctrl-C stops both\n");
+    }
+
+    /// The first signal stops one after the other, the second at once, the third without asking.
+    fn interrupted(&mut self) {
+        self.signals += 1;
+        match self.signals {
+            1 if self.stopping => {}
+            1 => self.stop(),
+            2 => self.signal_all(Signal::TERM),
+            _ => self.signal_all(Signal::KILL),
+        }
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for process in self.cliente.iter().chain(&self.servidor) {
+            process.signal(signal);
+        }
+    }
+
+    /// The client goes first, so that no round of its fails at the stop.
+    fn stop(&mut self) {
+        self.stopping = true;
+        if let Some(process) = self.cliente.as_ref().or(self.servidor.as_ref()) {
+            process.signal(Signal::TERM);
+        }
+    }
+
+    fn ended(&mut self, name: Name) -> anyhow::Result<()> {
+        let slot = match name {
+            Name::Servidor => &mut self.servidor,
+            Name::Cliente => &mut self.cliente,
+        };
+        let status = slot.take().context("what ended was running")?.wait()?;
+        if let Some(failure) = failure(name, status, self.stopping) {
+            self.failure.get_or_insert(failure);
+        }
+        self.stop();
+        Ok(())
+    }
+
+    /// What cannot be shown any more is of no use to anyone: the daemons stop.
+    fn show(&mut self, text: &str) {
+        if writeln!(io::stdout(), "{text}").is_err() && !self.stopping {
+            self.stop();
+        }
+    }
+}
+
+fn failure(name: Name, status: ExitStatus, stopping: bool) -> Option<String> {
+    match (stopping, status.success()) {
+        (true, true) => None,
+        (true, false) => Some(format!("{name} did not stop well: {status}")),
+        (false, _) => Some(format!("{name} ended by itself: {status}")),
+    }
+}
