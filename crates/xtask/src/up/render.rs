@@ -25,7 +25,7 @@ impl Painter {
             Name::Servidor => "36",
             Name::Cliente => "35",
         };
-        let who = self.paint(colour, &format!("{:8}", name.as_str()));
+        let who = self.paint(colour, &format!("{name:8}"));
         let Ok(Value::Object(fields)) = serde_json::from_str(raw) else {
             return format!("{:8} {who} {raw}", "");
         };
