@@ -112,19 +112,30 @@ impl Daemon {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("the daemon is a child not yet waited for");
+        send_signal(&self.child, signal);
     }
 
     /// Waits for its end, and for the end of its log.
     pub fn wait(&mut self) -> ExitStatus {
-        let mut status = None;
-        wait_until("the daemon ends", || {
-            status = self.child.try_wait().expect("a child can be waited for");
-            status.is_some()
-        });
+        let status = wait_for_exit(&mut self.child);
         wait_until("the log ends", || self.log.lock().ended);
-        status.expect("the wait above ended")
+        status
     }
+}
+
+/// Sends a signal to a process that the test has started otherwise than by [`Daemon`].
+pub fn send_signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("a child that has not been waited for");
+}
+
+/// Waits for the end of such a process.
+pub fn wait_for_exit(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    wait_until("the process ends", || {
+        status = child.try_wait().expect("a child can be waited for");
+        status.is_some()
+    });
+    status.expect("the wait above ended")
 }
 
 impl Drop for Daemon {

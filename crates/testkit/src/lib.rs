@@ -11,7 +11,7 @@ use std::env;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub use daemon::Daemon;
+pub use daemon::{Daemon, send_signal, wait_for_exit};
 pub use http::{Metrics, Response, request, scrape};
 pub use peer::Peer;
 pub use rustix::process::Signal;
