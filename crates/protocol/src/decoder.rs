@@ -33,6 +33,10 @@ pub fn decode(input: &[u8]) -> Decoded {
 }
 
 /// Takes all of `input` as one request that nothing ends: the end of the stream or a silence did.
+///
+/// # Errors
+///
+/// Says what it is when it is no number.
 pub fn decode_unterminated(input: &[u8]) -> Result<Number, Rejection> {
     parse_line(input)
 }

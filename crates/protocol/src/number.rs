@@ -89,8 +89,7 @@ impl Number {
         let (negative, digits) = match text {
             [] => return Err(Rejection::Empty),
             [b'-', digits @ ..] => (true, digits),
-            [b'+', digits @ ..] => (false, digits),
-            digits => (false, digits),
+            [b'+', digits @ ..] | digits => (false, digits),
         };
         // Without an early exit the compiler does this sixteen bytes at a time.
         let all_digits = digits.iter().fold(true, |all, byte| all & byte.is_ascii_digit());
