@@ -41,7 +41,7 @@ impl Daemon {
     /// It inherits no variables: those of whoever runs the tests are none of its business.
     pub fn start(binary: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(binary);
-        command.args(arguments).args(["--log-format", "json"]).env_clear();
+        command.args(arguments).args(["--log-format", "json"]).env_clear().stdin(Stdio::null());
         if !arguments.contains(&"--metrics-listen") {
             command.args(["--metrics-listen", "127.0.0.1:0"]);
         }
@@ -51,7 +51,6 @@ impl Daemon {
     /// Starts `command` as it is; its standard error must be a log in JSON.
     pub fn spawn(command: &mut Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
