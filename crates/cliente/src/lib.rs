@@ -1,1 +1,4 @@
-//! Placeholder.
+//! Asks, checks the answer and measures the round trip, for each target at a fixed rate.
+
+pub mod draw;
+pub mod schedule;

@@ -1,0 +1,204 @@
+//! When rounds are due: at a fixed rate from the start, and never two at once to make up for lost time.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::select;
+use tokio::time::{Instant, sleep_until};
+
+/// The ticks of one target. Knows no clock: the time is passed in.
+#[derive(Debug)]
+pub struct Schedule {
+    next: Instant,
+    interval: Duration,
+}
+
+/// A tick whose round begins now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// When it was meant to begin.
+    pub due: Instant,
+    /// How many ticks before it were missed by a whole interval or more.
+    pub skipped: u64,
+}
+
+impl Schedule {
+    /// Ticks at `start`, and then every `interval`, which must be more than nothing.
+    pub fn new(start: Instant, interval: Duration) -> Self {
+        Self { next: start, interval }
+    }
+
+    /// When the next tick is due.
+    pub fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Takes the tick that is due at `now`. Those that are a whole interval late are skipped: the process was
+    /// paused, or its host was, and what was missed then tells nothing now.
+    pub fn claim(&mut self, now: Instant) -> Tick {
+        let skipped = self.skip(self.lateness(now) / self.interval.as_nanos());
+        let due = self.next;
+        self.next += self.interval;
+        Tick { due, skipped }
+    }
+
+    /// Skips the ticks that fell due before `now`, when a round ended, and says how many; a tick that is barely
+    /// late is one of them.
+    pub fn pass(&mut self, now: Instant) -> u64 {
+        self.skip(self.lateness(now).div_ceil(self.interval.as_nanos()))
+    }
+
+    fn lateness(&self, now: Instant) -> u128 {
+        now.saturating_duration_since(self.next).as_nanos()
+    }
+
+    fn skip(&mut self, ticks: u128) -> u64 {
+        self.next += Duration::from_nanos_u128(self.interval.as_nanos() * ticks);
+        u64::try_from(ticks).expect("2^64 ns are 584 years")
+    }
+}
+
+/// Calls `round` for each tick and `skipped` for those that are left out, until `round` breaks or `end` comes.
+///
+/// A round under way is never cut short: `end` is heeded after it.
+pub async fn drive<T>(
+    mut schedule: Schedule,
+    end: impl Future<Output = T>,
+    skipped: impl Fn(u64),
+    mut round: impl AsyncFnMut(Tick) -> ControlFlow<T>,
+) -> T {
+    let mut end = pin!(end);
+    loop {
+        select! {
+            biased;
+            outcome = &mut end => return outcome,
+            () = sleep_until(schedule.next()) => {}
+        }
+        let tick = schedule.claim(Instant::now());
+        skipped(tick.skipped);
+        if let ControlFlow::Break(outcome) = round(tick).await {
+            return outcome;
+        }
+        skipped(schedule.pass(Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::future::{pending, ready};
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    fn after(start: Instant, seconds: f64) -> Instant {
+        start + Duration::from_secs_f64(seconds)
+    }
+
+    fn schedule() -> (Instant, Schedule) {
+        let start = Instant::now();
+        (start, Schedule::new(start, INTERVAL))
+    }
+
+    #[test]
+    fn the_first_tick_is_due_at_the_start() {
+        let (start, mut schedule) = schedule();
+        assert_eq!(schedule.next(), start);
+        assert_eq!(schedule.claim(start), Tick { due: start, skipped: 0 });
+    }
+
+    #[test]
+    fn late_starts_do_not_add_up() {
+        let (start, mut schedule) = schedule();
+        for tick in 0..1000 {
+            let due = start + INTERVAL * tick;
+            assert_eq!(schedule.next(), due);
+            let late = due + Duration::from_millis(u64::from(tick * 9));
+            assert_eq!(schedule.claim(late), Tick { due, skipped: 0 });
+            assert_eq!(schedule.pass(late), 0);
+        }
+    }
+
+    #[test]
+    fn ticks_a_whole_interval_late_are_skipped() {
+        for (late, skipped) in [(9.999, 0_u32), (10.0, 1), (19.999, 1), (20.0, 2), (1_000_000.0, 100_000)] {
+            let (start, mut schedule) = schedule();
+            let tick = schedule.claim(after(start, late));
+            let due = after(start, 10.0 * f64::from(skipped));
+            assert_eq!(tick, Tick { due, skipped: u64::from(skipped) }, "{late} s late");
+            assert_eq!(schedule.next(), due + INTERVAL, "{late} s late");
+        }
+    }
+
+    #[test]
+    fn ticks_that_fell_due_during_a_round_are_skipped_even_if_barely_late() {
+        for (end, skipped) in
+            [(0.0, 0_u32), (9.999, 0), (10.0, 0), (10.001, 1), (20.0, 1), (20.001, 2), (35.0, 3)]
+        {
+            let (start, mut schedule) = schedule();
+            schedule.claim(start);
+            assert_eq!(schedule.pass(after(start, end)), u64::from(skipped), "ended after {end} s");
+            let next = after(start, 10.0 * f64::from(skipped + 1));
+            assert_eq!(schedule.next(), next, "ended after {end} s");
+            assert_eq!(schedule.claim(next), Tick { due: next, skipped: 0 }, "ended after {end} s");
+        }
+    }
+
+    /// Drives rounds that last as many seconds as `lasts` says of each; tells when each began, and what was skipped.
+    async fn starts(lasts: &[u64]) -> (Vec<u64>, u64) {
+        let start = Instant::now();
+        let skipped = Cell::new(0);
+        let begun = RefCell::new(Vec::new());
+        let round = async |_| {
+            begun.borrow_mut().push(start.elapsed().as_secs());
+            let count = begun.borrow().len();
+            sleep(Duration::from_secs(lasts[count - 1])).await;
+            if count == lasts.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let schedule = Schedule::new(start, INTERVAL);
+        drive(schedule, pending(), |ticks| skipped.set(skipped.get() + ticks), round).await;
+        (begun.into_inner(), skipped.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn short_rounds_begin_at_every_tick() {
+        assert_eq!(starts(&[0, 1, 9, 3]).await, (vec![0, 10, 20, 30], 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_rounds_skip_ticks_and_none_is_made_up_for() {
+        assert_eq!(starts(&[0, 25, 0, 11, 0]).await, (vec![0, 10, 40, 50, 70], 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_under_way_outlives_the_end() {
+        let start = Instant::now();
+        let finished = Cell::new(0);
+        let round = async |_| {
+            sleep(Duration::from_secs(7)).await;
+            finished.set(finished.get() + 1);
+            ControlFlow::Continue(())
+        };
+        drive(Schedule::new(start, INTERVAL), sleep(Duration::from_secs(12)), |_| {}, round).await;
+        assert_eq!((finished.get(), start.elapsed().as_secs()), (2, 17));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_between_two_ticks_is_heeded_at_once() {
+        let start = Instant::now();
+        let round = async |_| ControlFlow::Continue(());
+        drive(Schedule::new(start, INTERVAL), sleep(Duration::from_secs(12)), |_| {}, round).await;
+        assert_eq!(start.elapsed().as_secs(), 12);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_round_begins_once_the_end_has_come() {
+        let round = async |_| panic!("a round began");
+        drive(Schedule::new(Instant::now(), INTERVAL), ready(()), |_| {}, round).await;
+    }
+}
