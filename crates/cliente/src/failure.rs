@@ -1,0 +1,174 @@
+//! Why a round failed, in words for people and in a name for logs and metrics.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// What went wrong in a round. A target that is down is a finding, not a fault of this program.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// The name has no address.
+    #[error("the name cannot be resolved: {0}")]
+    Resolve(io::Error),
+    /// The resolver took too long.
+    #[error("the name was not resolved within {0:?}")]
+    ResolveTimeout(Duration),
+    /// The last of the target's addresses did not take the connection.
+    #[error("no connection to {address}: {error}")]
+    Connect {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// None of the target's addresses took the connection in time.
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    /// The connection broke before the reply had come.
+    #[error("the connection broke: {0}")]
+    Broken(io::Error),
+    /// The reply took too long.
+    #[error("no whole reply within {0:?}")]
+    ReplyTimeout(Duration),
+    /// The server ended the connection in place of a reply.
+    #[error("the server closed the connection without a reply")]
+    Closed,
+    /// What came is not what the number deserves.
+    #[error("expected {expected:?}, received {received:?}")]
+    Wrong {
+        /// The reply worked out here.
+        expected: String,
+        /// What came of the server's, never more than a reply may have.
+        received: String,
+    },
+    /// Something came that was not asked for.
+    #[error("the server sent more than the reply")]
+    Surplus,
+    /// The server says that the fault is the client's.
+    #[error("the server answered {0:?}")]
+    ServerError(String),
+}
+
+/// A failure's name in logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The name has no address, or the resolver took too long.
+    Resolve,
+    /// Nobody listens there.
+    Refused,
+    /// No way leads there.
+    Unreachable,
+    /// The connection took too long.
+    ConnectTimeout,
+    /// The reply took too long.
+    ReplyTimeout,
+    /// The server, or something on the way, broke the connection.
+    Reset,
+    /// The server ended the connection in place of a reply.
+    Closed,
+    /// Another reply than the right one, or more than one.
+    WrongReply,
+    /// `ERRO`.
+    ServerError,
+    /// Anything else, such as a lack of descriptors.
+    Other,
+}
+
+impl Reason {
+    /// Every reason, in the order of [`Reason::index`].
+    pub const ALL: [Self; 10] = [
+        Self::Resolve,
+        Self::Refused,
+        Self::Unreachable,
+        Self::ConnectTimeout,
+        Self::ReplyTimeout,
+        Self::Reset,
+        Self::Closed,
+        Self::WrongReply,
+        Self::ServerError,
+        Self::Other,
+    ];
+
+    /// The name in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resolve => "resolve",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ReplyTimeout => "reply_timeout",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::WrongReply => "wrong_reply",
+            Self::ServerError => "server_error",
+            Self::Other => "other",
+        }
+    }
+
+    /// The position in [`Reason::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl Failure {
+    /// Its name.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Resolve(_) | Self::ResolveTimeout(_) => Reason::Resolve,
+            Self::Connect { error, .. } => reason_of(error, Reason::ConnectTimeout),
+            Self::ConnectTimeout(_) => Reason::ConnectTimeout,
+            Self::Broken(error) => reason_of(error, Reason::ReplyTimeout),
+            Self::ReplyTimeout(_) => Reason::ReplyTimeout,
+            Self::Closed => Reason::Closed,
+            Self::Wrong { .. } | Self::Surplus => Reason::WrongReply,
+            Self::ServerError(_) => Reason::ServerError,
+        }
+    }
+}
+
+/// `timed_out` is what it means in this phase that the system's own patience ended before ours.
+fn reason_of(error: &io::Error, timed_out: Reason) -> Reason {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionRefused => Reason::Refused,
+        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => Reason::Unreachable,
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Reason::Reset,
+        Kind::TimedOut => timed_out,
+        _ => Reason::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn reasons_are_indexed_in_their_order() {
+        for (position, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), position, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn the_systems_errors_have_reasons_of_their_own() {
+        let table = [
+            (ErrorKind::ConnectionRefused, Reason::Refused, Reason::Refused),
+            (ErrorKind::HostUnreachable, Reason::Unreachable, Reason::Unreachable),
+            (ErrorKind::NetworkUnreachable, Reason::Unreachable, Reason::Unreachable),
+            (ErrorKind::ConnectionReset, Reason::Reset, Reason::Reset),
+            (ErrorKind::BrokenPipe, Reason::Reset, Reason::Reset),
+            (ErrorKind::TimedOut, Reason::ConnectTimeout, Reason::ReplyTimeout),
+            (ErrorKind::PermissionDenied, Reason::Other, Reason::Other),
+        ];
+        for (kind, connecting, waiting) in table {
+            let address = ([127, 0, 0, 1], 1).into();
+            assert_eq!(Failure::Connect { address, error: kind.into() }.reason(), connecting, "{kind:?}");
+            assert_eq!(Failure::Broken(kind.into()).reason(), waiting, "{kind:?}");
+        }
+    }
+}
