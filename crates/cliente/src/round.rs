@@ -58,10 +58,10 @@ impl Link {
     }
 
     /// Asks about `number`.
-    pub async fn round(&mut self, number: &Number, terms: Terms) -> Outcome {
+    pub async fn round(&mut self, number: Number, terms: Terms) -> Outcome {
         let begun = Instant::now();
         let mut connect = None;
-        let result = self.ask(number, terms, &mut connect).await;
+        let result = self.ask(&number, terms, &mut connect).await;
         Outcome { connect, result, elapsed: begun.elapsed() }
     }
 
