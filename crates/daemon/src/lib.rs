@@ -1,1 +1,16 @@
-//! Placeholder.
+//! What both daemons share, and nothing of what they do: settings, logs, metrics, the HTTP side, signals, systemd.
+//!
+//! This crate knows no number and no round. It decides no policy of either daemon: it is told names, defaults and
+//! what to call, and `main` wires it.
+
+pub mod admin;
+pub mod crowd;
+pub mod exit;
+pub mod lifecycle;
+pub mod listener;
+pub mod logging;
+pub mod notify;
+pub mod process;
+pub mod settings;
+pub mod supervisor;
+pub mod telemetry;

@@ -1,0 +1,143 @@
+//! The HTTP side: metrics for Prometheus, health for supervisors, a page for people.
+
+use std::convert::Infallible;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::crowd::Crowd;
+use crate::listener::pause_after;
+
+/// Clients at once; a newer one takes the place of the oldest, so that stalled ones keep nobody out.
+const MOST_CLIENTS: usize = 32;
+/// For the request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the whole exchange: a client that does not read its answer is let go.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
+/// For a health check.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where in its life the daemon is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not all is bound.
+    Starting,
+    /// At work.
+    Ready,
+    /// Asked to stop.
+    Stopping,
+}
+
+/// What the HTTP side shows.
+pub struct Site {
+    /// The body of `/metrics`.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// The body of `/`, in HTML.
+    pub page: Box<dyn Fn() -> String + Send + Sync>,
+    /// Whether a peer may look.
+    pub admits: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// What `/-/ready` goes by.
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// Answers until the process ends.
+pub async fn serve(listener: TcpListener, site: Arc<Site>) {
+    let mut clients = Crowd::new(MOST_CLIENTS);
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if let Some(pause) = pause_after(&error) {
+                    tracing::warn!(error = error.to_string(), "metrics accept failed");
+                    tokio::time::sleep(pause).await;
+                }
+                continue;
+            }
+        };
+        if !(site.admits)(peer.ip()) {
+            tracing::debug!(%peer, "metrics client not allowed");
+            continue;
+        }
+        let site = Arc::clone(&site);
+        let service = service_fn(move |request| {
+            let response = respond(&site, &request);
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let exchange = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service);
+        let client = tokio::spawn(async move {
+            // What a client does to its connection is its own affair: neither an error nor a timeout is news.
+            let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await;
+        });
+        clients.admit(client.abort_handle());
+    }
+}
+
+fn respond(site: &Site, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let known = matches!(request.uri().path(), "/" | "/metrics" | "/-/healthy" | "/-/ready");
+    if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match request.uri().path() {
+        "/metrics" => reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", (site.metrics)()),
+        "/" => reply(StatusCode::OK, "text/html; charset=utf-8", (site.page)()),
+        "/-/healthy" => reply(StatusCode::OK, TEXT, "healthy\n".to_owned()),
+        "/-/ready" => match *site.phase.borrow() {
+            Phase::Starting => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, "starting\n".to_owned()),
+            Phase::Ready => reply(StatusCode::OK, TEXT, "ready\n".to_owned()),
+            Phase::Stopping => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, "stopping\n".to_owned()),
+        },
+        _ => reply(StatusCode::NOT_FOUND, TEXT, "try /metrics, /-/healthy, /-/ready or /\n".to_owned()),
+    }
+}
+
+fn reply(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// Asks the daemon whose HTTP side is at `address` whether it is ready; a wildcard address means loopback.
+///
+/// # Errors
+///
+/// What came in place of a yes, in words.
+pub fn ask_ready(address: SocketAddr) -> Result<(), String> {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let ask = || {
+        let mut stream = TcpStream::connect_timeout(&address, ASK_TIMEOUT)?;
+        stream.set_read_timeout(Some(ASK_TIMEOUT))?;
+        stream.set_write_timeout(Some(ASK_TIMEOUT))?;
+        write!(stream, "GET /-/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.take(4096).read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().map_err(|error: std::io::Error| format!("{address}: {error}"))?;
+    let status = answer.lines().next().unwrap_or("no answer");
+    if status.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(format!("{address}: {status}")) }
+}

@@ -1,0 +1,39 @@
+//! The exit statuses, and which failure has which.
+
+use std::process::ExitCode;
+
+use crate::listener::BindError;
+
+/// How a run that did not succeed ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The run itself failed.
+    Run,
+    /// An address cannot be bound: `EX_UNAVAILABLE` of sysexits.h.
+    Bind,
+    /// Settings, flags or files cannot be used: `EX_CONFIG` of sysexits.h.
+    Settings,
+}
+
+impl From<Failure> for ExitCode {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Run => Self::FAILURE,
+            Failure::Bind => Self::from(69),
+            Failure::Settings => Self::from(78),
+        }
+    }
+}
+
+/// Tells the whole chain of `error` once, in the log, and gives the exit status that goes with it.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    tracing::error!(error = format!("{error:#}"), "failed");
+    let failure = if error.is::<BindError>() {
+        Failure::Bind
+    } else if error.is::<crate::settings::Faults>() {
+        Failure::Settings
+    } else {
+        Failure::Run
+    };
+    failure.into()
+}

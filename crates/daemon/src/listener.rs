@@ -1,0 +1,64 @@
+//! Sockets that listen: bound here, or handed over.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+/// How many connections the kernel may hold for us; it lowers this to `net.core.somaxconn` by itself.
+const BACKLOG: i32 = 1024;
+
+/// An address that cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("{address}: cannot be bound")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the kernel said.
+    #[source]
+    pub error: io::Error,
+}
+
+/// Listens on `address`; an IPv6 address takes no IPv4 peers.
+///
+/// # Errors
+///
+/// If the address is taken, not ours, or not allowed.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let bind = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // Connections of the last run that linger in TIME_WAIT must not keep this one from its port.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    bind().map_err(|error| BindError { address, error })
+}
+
+/// How long to wait before accepting again, where the error is not one connection's own.
+///
+/// The kernel passes errors of a connection that died in the queue through accept(2); they ask for no pause. Running
+/// out of files or memory does: a loop would spin until some are free.
+pub fn pause_after(error: &io::Error) -> Option<Duration> {
+    use io::ErrorKind as Kind;
+    let one_connection = matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::ConnectionRefused
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::PermissionDenied
+            | Kind::TimedOut
+            | Kind::Interrupted
+    );
+    (!one_connection).then_some(Duration::from_millis(100))
+}

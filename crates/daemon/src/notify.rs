@@ -1,0 +1,206 @@
+//! What systemd is told, and the sockets that it hands over: sd_notify(3), sd_listen_fds(3).
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use socket2::Socket;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+/// Tells systemd; where nobody listens, nothing happens.
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(error = error.to_string(), "systemd not notified");
+    }
+}
+
+/// The service is up.
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// Settings are being read; [`ready`] follows.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// The service is stopping, and will take at most `patience`.
+pub fn stopping(patience: Duration) {
+    let usec = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);
+    tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(usec)]);
+}
+
+/// A short line for `systemctl status`.
+pub fn status(line: &str) {
+    tell(&[NotifyState::Status(line)]);
+}
+
+/// Pings systemd's watchdog as long as every heart beats.
+#[derive(Clone, Debug)]
+pub struct Watchdog {
+    timeout: Option<Duration>,
+    hearts: Arc<Mutex<Vec<Heart>>>,
+}
+
+#[derive(Debug)]
+struct Heart {
+    beats: Arc<AtomicU64>,
+    seen: u64,
+}
+
+/// The proof that a task is still polled: a branch beside whatever the task waits for.
+#[derive(Debug)]
+pub struct Heartbeat {
+    beats: Arc<AtomicU64>,
+    interval: Option<Interval>,
+}
+
+impl Watchdog {
+    /// The watchdog that systemd asked for, if it did: `WATCHDOG_USEC`.
+    pub fn from_environment() -> Self {
+        Self::new(sd_notify::watchdog_enabled())
+    }
+
+    fn new(timeout: Option<Duration>) -> Self {
+        Self { timeout: timeout.filter(|timeout| !timeout.is_zero()), hearts: Arc::default() }
+    }
+
+    /// A heartbeat that must be polled from now on, until it is dropped.
+    pub fn heartbeat(&self) -> Heartbeat {
+        let beats = Arc::new(AtomicU64::new(0));
+        if self.timeout.is_some() {
+            self.hearts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(Heart { beats: Arc::clone(&beats), seen: u64::MAX });
+        }
+        Heartbeat { beats, interval: self.timeout.map(|timeout| ticks(timeout / 4)) }
+    }
+
+    /// Ticks at half the time-out; never where no watchdog is set.
+    pub fn ticks(&self) -> Ticks {
+        Ticks(self.timeout.map(|timeout| ticks(timeout / 2)))
+    }
+
+    /// Pings, if every heart has beaten since the last call.
+    pub fn ping(&self) {
+        if self.timeout.is_some() && self.all_beat() {
+            tell(&[NotifyState::Watchdog]);
+        }
+    }
+
+    fn all_beat(&self) -> bool {
+        let mut hearts = self.hearts.lock().unwrap_or_else(PoisonError::into_inner);
+        // A task that ended took its heartbeat along: that it may end is for others to judge.
+        hearts.retain(|heart| Arc::strong_count(&heart.beats) > 1);
+        let mut all = true;
+        for heart in hearts.iter_mut() {
+            let beats = heart.beats.load(Ordering::Relaxed);
+            all &= beats != heart.seen;
+            heart.seen = beats;
+        }
+        all
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// See [`Watchdog::ticks`].
+#[derive(Debug)]
+pub struct Ticks(Option<Interval>);
+
+impl Ticks {
+    /// The next tick.
+    pub async fn next(&mut self) {
+        match &mut self.0 {
+            Some(interval) => {
+                interval.tick().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Heartbeat {
+    /// Resolves at every beat; never where no watchdog is set, so that it wakes nobody.
+    pub async fn beat(&mut self) {
+        match &mut self.interval {
+            Some(interval) => {
+                interval.tick().await;
+                self.beats.fetch_add(1, Ordering::Relaxed);
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The listening sockets that systemd handed over, by the names of their units' `FileDescriptorName=`.
+///
+/// To be called once, before the process opens anything.
+///
+/// # Errors
+///
+/// If what was handed over is no listening TCP socket.
+pub fn inherited_sockets() -> io::Result<Vec<(String, TcpListener)>> {
+    sd_notify::listen_fds_with_names()?.map(|(descriptor, name)| adopt(descriptor, name)).collect()
+}
+
+#[expect(
+    unsafe_code,
+    reason = "a descriptor that the service manager passes has no owner in this process yet"
+)]
+fn adopt(descriptor: RawFd, name: String) -> io::Result<(String, TcpListener)> {
+    // SAFETY: sd_listen_fds(3) gives these descriptors to this process, and nothing else here takes them.
+    let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
+    if !socket.is_listener()? || socket.local_addr()?.as_socket().is_none() {
+        let problem = format!("the inherited socket `{name}` is not a listening TCP socket");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
+    socket.set_nonblocking(true)?;
+    Ok((name, socket.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_heart_that_stops_stops_the_pings() {
+        let watchdog = Watchdog::new(Some(Duration::from_secs(8)));
+        let mut alive = watchdog.heartbeat();
+        let mut stuck = watchdog.heartbeat();
+        alive.beat().await;
+        stuck.beat().await;
+        assert!(watchdog.all_beat());
+        alive.beat().await;
+        assert!(!watchdog.all_beat(), "one heart did not beat");
+        alive.beat().await;
+        stuck.beat().await;
+        assert!(watchdog.all_beat(), "both beat again");
+        drop(stuck);
+        alive.beat().await;
+        assert!(watchdog.all_beat(), "a heart that ended is not missed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_watchdog_nothing_wakes() {
+        let watchdog = Watchdog::new(None);
+        let mut heartbeat = watchdog.heartbeat();
+        let mut ticks = watchdog.ticks();
+        let waited = tokio::time::timeout(Duration::from_hours(1), async {
+            tokio::select! { () = heartbeat.beat() => {}, () = ticks.next() => {} }
+        });
+        assert!(waited.await.is_err());
+    }
+}

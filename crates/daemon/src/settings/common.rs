@@ -1,0 +1,162 @@
+//! The settings that both daemons have.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::value::{Count, List, Value, expected, quoted};
+
+crate::settings! {
+    /// What both daemons can be told.
+    pub struct Common {
+        /// Where the HTTP side answers: `/metrics`, `/-/healthy`, `/-/ready`, and a page for people at `/`.
+        /// `off` turns it off.
+        metrics_listen: MetricsListen = "127.0.0.1:9888", Restart;
+        /// Networks whose peers may use the HTTP side; others are closed at once.
+        metrics_allow: Networks = "127.0.0.0/8, ::1/128", Live;
+        /// How much is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, or a filter of the tracing
+        /// library such as `info,servidor=debug`.
+        log_level: LogLevel = "info", Live;
+        /// How log lines look: `json` (an object a line), `text`, or `auto`, which is text on a terminal and JSON
+        /// elsewhere.
+        log_format: LogFormat = "auto", Restart;
+        /// How many lines a second each message of the data path may log; what is over it is counted, and summed up
+        /// in one line a second (`events suppressed`).
+        log_events_per_second: Count<0, 1_000_000> = "50", Live;
+        /// How many threads the runtime uses; `auto` is the number of processors.
+        worker_threads: WorkerThreads = "auto", Restart;
+    }
+}
+
+/// Networks whose peers are let in.
+pub type Networks = List<IpNet>;
+
+impl Networks {
+    /// Whether `peer` is in one of the networks; an IPv4-mapped address counts as its IPv4 address.
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.as_slice().iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// Where the HTTP side listens, if anywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsListen {
+    /// Nowhere.
+    Off,
+    /// At this address.
+    At(SocketAddr),
+}
+
+impl Value for MetricsListen {
+    const EXPECTED: &'static str = "an address and a port, such as 127.0.0.1:9888, or off";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::At).map_err(|_| expected::<Self>()) }
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::Off => quoted("off"),
+            Self::At(address) => address.to_toml(),
+        }
+    }
+}
+
+/// Which events are logged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogLevel {
+    text: String,
+    targets: Targets,
+}
+
+impl LogLevel {
+    /// The filter.
+    pub fn targets(&self) -> Targets {
+        self.targets.clone()
+    }
+}
+
+impl Value for LogLevel {
+    const EXPECTED: &'static str =
+        "error, warn, info, debug, trace or off, or a filter such as info,servidor=debug";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        // The parser takes a bare word for a target's name, so that a misspelt level would silence all others.
+        let is_directive = |part: &str| {
+            part.contains('=') || part.parse::<LevelFilter>().is_ok_and(|_| part.parse::<u8>().is_err())
+        };
+        let targets = text.parse().ok().filter(|_| text.split(',').all(is_directive));
+        targets.map(|targets| Self { text: text.to_owned(), targets }).ok_or_else(expected::<Self>)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.text)
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Value for LogFormat {
+    const EXPECTED: &'static str = "auto, json or text";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            _ => Err(expected::<Self>()),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(match self {
+            Self::Auto => "auto",
+            Self::Json => "json",
+            Self::Text => "text",
+        })
+    }
+}
+
+/// How many threads the runtime uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerThreads(usize);
+
+impl WorkerThreads {
+    const MOST: usize = 1024;
+
+    /// The number, at least one.
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl Value for WorkerThreads {
+    const EXPECTED: &'static str = "a whole number from 1 to 1024, or auto";
+    const BARE: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(std::thread::available_parallelism().map_or(1, usize::from).min(Self::MOST)));
+        }
+        text.parse()
+            .ok()
+            .filter(|threads| (1..=Self::MOST).contains(threads))
+            .map(Self)
+            .ok_or_else(expected::<Self>)
+    }
+
+    fn to_toml(&self) -> String {
+        self.0.to_string()
+    }
+}

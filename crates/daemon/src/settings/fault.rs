@@ -1,0 +1,46 @@
+//! What is wrong with the settings, in the words and the order in which an operator is told.
+
+use std::fmt;
+
+/// One thing that is wrong, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file with line and column, the variable or the flag, with the value.
+    pub place: String,
+    /// What was expected there.
+    pub problem: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place.is_empty() {
+            formatter.write_str(&self.problem)
+        } else {
+            write!(formatter, "{}: {}", self.place, self.problem)
+        }
+    }
+}
+
+/// Everything that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Faults(pub Vec<Fault>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => write!(formatter, "1 setting is wrong")?,
+            count => write!(formatter, "{count} settings are wrong")?,
+        }
+        for fault in &self.0 {
+            write!(formatter, "\n  {fault}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Faults {
+    /// All of it in one line, for the log.
+    pub fn in_one_line(&self) -> String {
+        self.0.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ")
+    }
+}

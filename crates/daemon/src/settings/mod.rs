@@ -1,0 +1,158 @@
+//! One declaration for each setting gives its field, flag, variable, TOML key, default, help and manual entry.
+//!
+//! Departing from serde's derive, values are read from spanned TOML by hand, so that every fault of every source is
+//! told in one go.
+
+mod common;
+mod fault;
+mod print;
+mod source;
+mod start;
+mod value;
+
+pub use common::{Common, LogFormat, LogLevel, MetricsListen, Networks, WorkerThreads};
+pub use fault::{Fault, Faults};
+pub use print::{default_config, effective_config};
+pub use source::{Given, Source};
+pub use start::{Extra, Program, REVISION, Start, VERSION, command, start};
+pub use value::{Count, List, Period, Value};
+
+/// What is known about a setting before any value is.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The TOML key and the name of the flag.
+    pub name: String,
+    /// The value where no source gives one, as it would be written on the command line.
+    pub default: &'static str,
+    /// What it means, as in the manual: one or more sentences, lines as in the source.
+    pub doc: &'static str,
+    /// Whether a reload applies it.
+    pub change: Change,
+    /// What a value looks like, for error messages and the manual.
+    pub expected: &'static str,
+    /// Whether it takes several values.
+    pub list: bool,
+    /// Whether TOML writes it without quotes.
+    pub bare: bool,
+}
+
+/// When a changed setting takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// At a reload.
+    Live,
+    /// At the next start.
+    Restart,
+}
+
+impl Setting {
+    /// The setting that is stored in `field`.
+    pub fn new<T: Value>(field: &str, default: &'static str, doc: &'static str, change: Change) -> Self {
+        Self {
+            name: field.replace('_', "-"),
+            default,
+            doc,
+            change,
+            expected: T::EXPECTED,
+            list: T::LIST,
+            bare: T::BARE,
+        }
+    }
+
+    /// The environment variable that sets it for `program`.
+    pub fn variable(&self, program: &str) -> String {
+        format!("{program}_{}", self.name).replace('-', "_").to_uppercase()
+    }
+}
+
+/// A group of settings, as [`settings!`](crate::settings!) declares it.
+pub trait Section: Clone + PartialEq + Send + Sync + 'static {
+    /// All its settings, in the order of their declaration.
+    fn schema() -> Vec<Setting>;
+
+    /// Parses every value given; `None` if one was faulty, which `source` then tells.
+    fn read(source: &mut Given) -> Option<Self>;
+
+    /// Each setting's value in TOML, in the order of [`Section::schema`].
+    fn values(&self) -> Vec<String>;
+
+    /// What single values cannot show to be wrong.
+    fn contradictions(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The settings of a daemon: its own, and those that both have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings<S> {
+    /// What only this daemon has.
+    pub own: S,
+    /// What both daemons have.
+    pub common: Common,
+}
+
+impl<S: Section> Settings<S> {
+    /// All settings of the daemon.
+    pub fn schema() -> Vec<Setting> {
+        [S::schema(), Common::schema()].concat()
+    }
+
+    /// Each setting's value in TOML, in the order of [`Settings::schema`].
+    pub fn values(&self) -> Vec<String> {
+        [self.own.values(), self.common.values()].concat()
+    }
+
+    /// The settings that differ from `other`.
+    pub fn differences(&self, other: &Self) -> Vec<Setting> {
+        Self::schema()
+            .into_iter()
+            .zip(self.values().into_iter().zip(other.values()))
+            .filter(|(_, (mine, theirs))| mine != theirs)
+            .map(|(setting, _)| setting)
+            .collect()
+    }
+}
+
+/// Declares a group of settings: `field: Type = "default", Live | Restart;`, documented for user and reader at once.
+#[macro_export]
+macro_rules! settings {
+    (
+        $(#[$meta:meta])*
+        pub struct $Name:ident {
+            $( $(#[doc = $doc:literal])+ $field:ident: $Type:ty = $default:literal, $change:ident; )+
+        }
+        $( contradictions($this:ident) $contradictions:block )?
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $Name {
+            $( $(#[doc = $doc])+ pub $field: $Type, )+
+        }
+
+        impl $crate::settings::Section for $Name {
+            fn schema() -> Vec<$crate::settings::Setting> {
+                vec![$( $crate::settings::Setting::new::<$Type>(
+                    stringify!($field),
+                    $default,
+                    concat!($($doc, "\n"),+),
+                    $crate::settings::Change::$change,
+                ) ),+]
+            }
+
+            fn read(source: &mut $crate::settings::Given) -> Option<Self> {
+                // All are read before the first fault returns: every fault is to be told.
+                $( let $field = source.take::<$Type>(stringify!($field)); )+
+                Some(Self { $( $field: $field? ),+ })
+            }
+
+            fn values(&self) -> Vec<String> {
+                vec![$( $crate::settings::Value::to_toml(&self.$field) ),+]
+            }
+
+            $( fn contradictions(&self) -> Vec<String> {
+                let $this = self;
+                $contradictions
+            } )?
+        }
+    };
+}

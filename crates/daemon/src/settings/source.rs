@@ -1,0 +1,220 @@
+//! Collects what the file, the variables and the flags say, and hands it out setting by setting.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{Fault, Faults};
+use super::value::Value;
+use super::{Common, Section, Setting, Settings};
+
+/// Where settings come from: kept, so that a reload reads the same places.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub(super) program: &'static str,
+    pub(super) file: Option<PathBuf>,
+    pub(super) flags: ArgMatches,
+    pub(super) defaults: Vec<(&'static str, &'static str)>,
+}
+
+/// A value as somebody wrote it.
+#[derive(Clone, Debug)]
+struct Written {
+    setting: String,
+    /// The text, or what is wrong before it can be parsed.
+    text: Result<String, String>,
+    place: String,
+    order: Order,
+}
+
+/// In which order faults are told: those of the file by their offset, then those of variables, then of flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    File(usize),
+    Variable,
+    Flag,
+}
+
+/// All values given, weakest source first, and the faults found so far.
+#[derive(Debug)]
+pub struct Given {
+    written: Vec<Written>,
+    defaults: Vec<(String, &'static str)>,
+    faults: Vec<(Order, Fault)>,
+}
+
+impl Source {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    ///
+    /// All faults of all sources: a value is checked even where a stronger source overrides it.
+    pub fn read<S: Section>(&self) -> Result<Settings<S>, Faults> {
+        let mut given = self.collect(&Settings::<S>::schema());
+        let (own, common) = (S::read(&mut given), Common::read(&mut given));
+        let mut faults = given.faults_in_order();
+        if let (Some(own), Some(common), true) = (own, common, faults.is_empty()) {
+            faults.extend(
+                own.contradictions().into_iter().map(|problem| Fault { place: String::new(), problem }),
+            );
+            if faults.is_empty() {
+                return Ok(Settings { own, common });
+            }
+        }
+        Err(Faults(faults))
+    }
+
+    /// Whether any source gives the setting `name`.
+    pub fn gives<S: Section>(&self, name: &str) -> bool {
+        self.collect(&Settings::<S>::schema()).written.iter().any(|written| written.setting == name)
+    }
+
+    fn collect(&self, schema: &[Setting]) -> Given {
+        let mut given = Given { written: Vec::new(), defaults: Vec::new(), faults: Vec::new() };
+        for setting in schema {
+            let default = self.defaults.iter().find(|(name, _)| *name == setting.name);
+            given.defaults.push((setting.name.clone(), default.map_or(setting.default, |(_, value)| value)));
+        }
+        if let Some(path) = &self.file {
+            match std::fs::read_to_string(path) {
+                Ok(text) => given.file(path, &text, schema),
+                Err(error) => {
+                    let problem = format!("expected a readable file: {error}");
+                    given.faults.push((Order::File(0), Fault { place: path.display().to_string(), problem }));
+                }
+            }
+        }
+        for setting in schema {
+            let name = setting.variable(self.program);
+            if let Some(value) = std::env::var_os(&name).filter(|value| !value.is_empty()) {
+                given.variable(setting, &name, value);
+            }
+        }
+        for setting in schema {
+            if self.flags.value_source(&setting.name) == Some(ValueSource::CommandLine) {
+                let values: Vec<&str> = self
+                    .flags
+                    .get_many::<String>(&setting.name)
+                    .into_iter()
+                    .flatten()
+                    .map(String::as_str)
+                    .collect();
+                let text = values.join(",");
+                let place = format!("--{} {}", setting.name, if text.is_empty() { "''" } else { &text });
+                given.written.push(Written {
+                    setting: setting.name.clone(),
+                    text: Ok(text),
+                    place,
+                    order: Order::Flag,
+                });
+            }
+        }
+        given
+    }
+}
+
+impl Given {
+    /// Parses all that was written for the setting in `field`; the strongest source wins.
+    pub fn take<T: Value>(&mut self, field: &str) -> Option<T> {
+        let name = field.replace('_', "-");
+        let (_, default) = self.defaults.iter().find(|(setting, _)| *setting == name)?;
+        let mut value = T::parse(default).ok();
+        for written in self.written.iter().filter(|written| written.setting == name) {
+            match written.text.as_deref().map_err(Clone::clone).and_then(T::parse) {
+                Ok(parsed) => value = Some(parsed),
+                Err(problem) => {
+                    value = None;
+                    self.faults.push((written.order, Fault { place: written.place.clone(), problem }));
+                }
+            }
+        }
+        value
+    }
+
+    fn variable(&mut self, setting: &Setting, name: &str, value: OsString) {
+        let (text, shown) = match value.into_string() {
+            Ok(text) => (Ok(text.clone()), text),
+            Err(raw) => (Err("expected UTF-8 text".to_owned()), raw.to_string_lossy().into_owned()),
+        };
+        let place = format!("{name}={shown}");
+        self.written.push(Written { setting: setting.name.clone(), text, place, order: Order::Variable });
+    }
+
+    fn file(&mut self, path: &Path, text: &str, schema: &[Setting]) {
+        let place = |offset: usize| {
+            let before = &text[..offset];
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+            format!("{}:{line}:{column}", path.display())
+        };
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let offset = error.span().map_or(0, |span| span.start);
+            let problem = error.message().replace('\n', ", ");
+            self.faults.push((Order::File(offset), Fault { place: place(offset), problem }));
+        }
+        for (key, value) in document.get_ref() {
+            let name = key.get_ref().as_ref();
+            let Some(setting) = schema.iter().find(|setting| setting.name == name) else {
+                let offset = key.span().start;
+                let problem = format!("unknown key `{name}`, {}", known(name, schema));
+                self.faults.push((Order::File(offset), Fault { place: place(offset), problem }));
+                continue;
+            };
+            let offset = value.span().start;
+            let shown = text[value.span()].split_whitespace().collect::<Vec<_>>().join(" ");
+            self.written.push(Written {
+                setting: setting.name.clone(),
+                text: as_text(value.get_ref(), setting),
+                place: format!("{}: {name} = {shown}", place(offset)),
+                order: Order::File(offset),
+            });
+        }
+        // A value that does not parse leaves a stub behind, whose own fault would only repeat the parser's.
+        if !errors.is_empty() {
+            self.written.clear();
+        }
+    }
+
+    fn faults_in_order(mut self) -> Vec<Fault> {
+        self.faults.sort_by_key(|(order, _)| *order);
+        self.faults.into_iter().map(|(_, fault)| fault).collect()
+    }
+}
+
+fn known(name: &str, schema: &[Setting]) -> String {
+    let close = schema
+        .iter()
+        .map(|setting| (strsim::damerau_levenshtein(&name.replace('_', "-"), &setting.name), &setting.name))
+        .min()
+        .filter(|(distance, _)| *distance <= 3);
+    match close {
+        Some((_, close)) => format!("expected `{close}`?"),
+        None => "expected one that --default-config shows".to_owned(),
+    }
+}
+
+fn as_text(value: &DeValue<'_>, setting: &Setting) -> Result<String, String> {
+    let scalar = |value: &DeValue<'_>| match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let items = match value {
+        DeValue::Array(items) if setting.list => items.iter().map(|item| scalar(item.get_ref())).collect(),
+        other => scalar(other).map(|text| vec![text]),
+    };
+    let list = if setting.list { "a list of texts, each " } else { "" };
+    items
+        .filter(|items| !items.is_empty())
+        .map(|items: Vec<String>| items.join(","))
+        .ok_or_else(|| format!("expected {list}{}, not {}", setting.expected, article(value.type_str())))
+}
+
+fn article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}

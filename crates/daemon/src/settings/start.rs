@@ -1,0 +1,142 @@
+//! The command line: what is printed and done with, and what a daemon runs with.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::{Change, MetricsListen, Section, Setting, Settings, Source, default_config, effective_config};
+use crate::exit::Failure;
+
+/// What a daemon is called, and what is its own about its command line.
+#[derive(Clone, Copy)]
+pub struct Program {
+    /// The name of the binary, of its variables and of its metrics.
+    pub name: &'static str,
+    /// One sentence for `--help`.
+    pub about: &'static str,
+    /// Flags that are no settings.
+    pub extra: Extra,
+    /// Defaults that depend on the binary or on its flags, by setting name.
+    pub defaults: fn(&ArgMatches) -> Vec<(&'static str, &'static str)>,
+}
+
+/// Flags that are no settings.
+pub type Extra = fn(Command) -> Command;
+
+/// All that a daemon needs to begin.
+#[derive(Debug)]
+pub struct Start<S> {
+    /// The settings in force.
+    pub settings: Settings<S>,
+    /// Where to read them again.
+    pub source: Source,
+    /// The flags that are no settings.
+    pub flags: ArgMatches,
+}
+
+/// The version of both daemons.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit that this was built from, or `unknown`.
+pub const REVISION: &str = env!("REVISION");
+
+/// The command line of `program`; the manual, the completions and `--help` are made from it.
+pub fn command<S: Section>(program: &Program) -> Command {
+    let settings = Settings::<S>::schema().into_iter().map(flag);
+    let base = Command::new(program.name)
+        .about(program.about)
+        .version(format!("{VERSION} ({REVISION})"))
+        .max_term_width(100)
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Reads settings from a TOML file; none is read unless named"),
+        )
+        .arg(switch("check-config", "Checks all settings, prints those in force as TOML, and exits"))
+        .arg(switch("default-config", "Prints a TOML file with every setting explained, and exits"))
+        .arg(switch("check-health", "Asks the running daemon whether it is ready: exits with 0 or 1"));
+    (program.extra)(base).next_help_heading("Settings").args(settings)
+}
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn flag(setting: Setting) -> Arg {
+    let doc: Vec<&str> = setting.doc.lines().map(str::trim).collect();
+    let restart = if setting.change == Change::Restart { "; not reloaded" } else { "" };
+    Arg::new(setting.name.clone())
+        .long(setting.name)
+        .value_name("VALUE")
+        .action(if setting.list { ArgAction::Append } else { ArgAction::Set })
+        .allow_hyphen_values(true)
+        .help(format!("{} [default: {}{restart}]", doc.join(" ").trim(), setting.default))
+}
+
+/// Reads the command line and all settings.
+///
+/// # Errors
+///
+/// The exit status, where all is said and done: `--help` and its like, a health check, or wrong settings, which have
+/// been told on standard error.
+pub fn start<S: Section>(
+    program: &Program,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<Start<S>, ExitCode> {
+    let flags = command::<S>(program).try_get_matches_from(arguments).map_err(|error| {
+        // A closed standard output is no reason to fail.
+        let _ = error.print();
+        if error.use_stderr() { Failure::Settings.into() } else { ExitCode::SUCCESS }
+    })?;
+    if flags.get_flag("default-config") {
+        let mut schema = Settings::<S>::schema();
+        for (name, default) in (program.defaults)(&flags) {
+            if let Some(setting) = schema.iter_mut().find(|setting| setting.name == name) {
+                setting.default = default;
+            }
+        }
+        return Err(print(&default_config(program.name, &schema)));
+    }
+    let source = Source {
+        program: program.name,
+        file: flags.get_one::<PathBuf>("config").cloned(),
+        flags: flags.clone(),
+        defaults: (program.defaults)(&flags),
+    };
+    let settings = source.read::<S>().map_err(|faults| {
+        eprintln!("{}: {faults}", program.name);
+        ExitCode::from(Failure::Settings)
+    })?;
+    if flags.get_flag("check-config") {
+        return Err(print(&effective_config(&settings)));
+    }
+    if flags.get_flag("check-health") {
+        return Err(check_health(program.name, settings.common.metrics_listen));
+    }
+    Ok(Start { settings, source, flags })
+}
+
+fn print(text: &str) -> ExitCode {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => Failure::Run.into(),
+    }
+}
+
+fn check_health(program: &str, listen: MetricsListen) -> ExitCode {
+    let MetricsListen::At(address) = listen else {
+        eprintln!("{program}: metrics-listen is off: expected an address to ask for the daemon's health");
+        return Failure::Settings.into();
+    };
+    match crate::admin::ask_ready(address) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{program}: not ready: {problem}");
+            Failure::Run.into()
+        }
+    }
+}

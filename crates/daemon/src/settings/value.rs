@@ -1,0 +1,163 @@
+//! The kinds of values that settings have: each parsed once, into a type that cannot be wrong.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A value that can be written as text.
+pub trait Value: Sized + Clone + PartialEq {
+    /// What a value looks like, after "expected".
+    const EXPECTED: &'static str;
+    /// Whether several may be given, separated by commas.
+    const LIST: bool = false;
+    /// Whether TOML writes it without quotes.
+    const BARE: bool = false;
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    ///
+    /// What was expected instead, where it can be said more exactly than [`Value::EXPECTED`] does.
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// The value as TOML.
+    fn to_toml(&self) -> String;
+}
+
+/// Puts `text` in TOML's quotes.
+pub(super) fn quoted(text: &str) -> String {
+    format!("{text:?}")
+}
+
+/// `expected …`, in the one form that all messages have.
+pub(super) fn expected<T: Value>() -> String {
+    format!("expected {}", T::EXPECTED)
+}
+
+/// A time span greater than zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(Duration);
+
+impl Period {
+    /// The longest that can be set: beyond it clocks overflow and operators meant something else.
+    const LONGEST: Duration = Duration::from_hours(24 * 365);
+
+    /// The span.
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", humantime::format_duration(self.0))
+    }
+}
+
+impl Value for Period {
+    const EXPECTED: &'static str = "a duration from 1ms to 365days, such as 200ms, 10s or 1m";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        humantime::parse_duration(text)
+            .ok()
+            .filter(|duration| (Duration::from_millis(1)..=Self::LONGEST).contains(duration))
+            .map(Self)
+            .ok_or_else(expected::<Self>)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count<const MIN: u32, const MAX: u32>(u32);
+
+impl<const MIN: u32, const MAX: u32> Count<MIN, MAX> {
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The number, for use as a size.
+    pub const fn as_usize(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl<const MIN: u32, const MAX: u32> Value for Count<MIN, MAX> {
+    const EXPECTED: &'static str = "a whole number";
+    const BARE: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse()
+            .ok()
+            .filter(|number| (MIN..=MAX).contains(number))
+            .map(Self)
+            .ok_or_else(|| format!("expected a whole number from {MIN} to {MAX}"))
+    }
+
+    fn to_toml(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// One or more values, none of them twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List<T>(Vec<T>);
+
+impl<T> List<T> {
+    /// The values, in the order given.
+    pub fn as_slice(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T: Value> Value for List<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+    const LIST: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut values = Vec::new();
+        for item in text.split(',').map(str::trim) {
+            let value = T::parse(item)
+                .map_err(|problem| if text == item { problem } else { format!("{item:?}: {problem}") })?;
+            if values.contains(&value) {
+                return Err(format!("{item:?} is given twice"));
+            }
+            values.push(value);
+        }
+        Ok(Self(values))
+    }
+
+    fn to_toml(&self) -> String {
+        let items: Vec<String> = self.0.iter().map(Value::to_toml).collect();
+        format!("[{}]", items.join(", "))
+    }
+}
+
+impl Value for std::net::SocketAddr {
+    const EXPECTED: &'static str = "an address and a port, such as 127.0.0.1:8888 or [::1]:8888";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| expected::<Self>())
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
+impl Value for ipnet::IpNet {
+    const EXPECTED: &'static str = "a network or an address, such as 192.0.2.0/24, ::1/128 or 192.0.2.7";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Self::from));
+        // 192.0.2.7/24 means the network around it; TOML should show what is meant.
+        network.map(|network| network.trunc()).map_err(|_| expected::<Self>())
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}

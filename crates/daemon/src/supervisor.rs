@@ -1,0 +1,188 @@
+//! Watches over a running daemon: signals, reloads, the watchdog, and the upkeep of logs and metrics each second.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+
+use crate::admin::Phase;
+use crate::lifecycle::{Request, Requests};
+use crate::logging::Logging;
+use crate::notify::{self, Ticks, Watchdog};
+use crate::settings::{Change, Faults, Section, Setting, Settings, Source};
+use crate::telemetry::Telemetry;
+
+/// What a daemon tells about itself.
+pub trait Supervised: Send + Sync {
+    /// Its own settings.
+    type Own: Section;
+
+    /// A short line with its counts, for `systemctl status`.
+    fn status(&self) -> String;
+
+    /// Logs its state in one line.
+    fn report(&self, uptime: Duration);
+
+    /// Begins a new second for the budgets of its log events; says how many were suppressed in the last one.
+    fn refill_budgets(&self, per_second: u32) -> u64;
+
+    /// Whether settings can be had on this machine.
+    ///
+    /// # Errors
+    ///
+    /// Why not, naming the setting.
+    fn check(&self, _settings: &Settings<Self::Own>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Everything that is not the daemon's own work.
+pub struct Supervisor<D: Supervised> {
+    daemon: Arc<D>,
+    source: Source,
+    settings: watch::Sender<Arc<Settings<D::Own>>>,
+    /// Those of the start: what needs a restart is still as they say.
+    started: Arc<Settings<D::Own>>,
+    phase: watch::Sender<Phase>,
+    logging: Logging,
+    telemetry: Arc<Telemetry>,
+    watchdog: Watchdog,
+    requests: Requests,
+    upkeep: Interval,
+    pings: Ticks,
+    status: String,
+}
+
+impl<D: Supervised> Supervisor<D> {
+    /// Takes over; nothing is told to anyone before [`Supervisor::ready`].
+    ///
+    /// # Errors
+    ///
+    /// If signal handlers cannot be set.
+    pub fn new(
+        daemon: Arc<D>,
+        source: Source,
+        settings: watch::Sender<Arc<Settings<D::Own>>>,
+        phase: watch::Sender<Phase>,
+        logging: Logging,
+        telemetry: Arc<Telemetry>,
+        watchdog: Watchdog,
+    ) -> anyhow::Result<Self> {
+        let mut upkeep = interval(Duration::from_secs(1));
+        upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let requests = Requests::listen().context("signals cannot be handled")?;
+        let pings = watchdog.ticks();
+        let started = settings.borrow().clone();
+        Ok(Self {
+            daemon,
+            source,
+            started,
+            settings,
+            phase,
+            logging,
+            telemetry,
+            watchdog,
+            requests,
+            upkeep,
+            pings,
+            status: String::new(),
+        })
+    }
+
+    /// Says to the world that the daemon is at work.
+    pub fn ready(&mut self) {
+        self.phase.send_replace(Phase::Ready);
+        notify::ready();
+    }
+
+    /// Watches until a stop is requested.
+    ///
+    /// # Errors
+    ///
+    /// If one of `tasks`, all of which should outlive this, ends or panics.
+    pub async fn until_stop(&mut self, tasks: &mut JoinSet<&'static str>) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                request = self.requests.next() => match request {
+                    Request::Stop => return Ok(()),
+                    Request::Reload => self.reload(),
+                    Request::Report => self.daemon.report(self.telemetry.uptime()),
+                },
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok(name) => bail!("the {name} task ended by itself"),
+                    Err(error) => return Err(error).context("a task of the daemon failed"),
+                },
+                _ = self.upkeep.tick() => self.do_upkeep(),
+                () = self.pings.next() => self.watchdog.ping(),
+            }
+        }
+    }
+
+    /// Waits for `work` to end, at most `patience`; says whether it did.
+    pub async fn drain(&mut self, patience: Duration, work: impl Future<Output = ()>) -> bool {
+        self.phase.send_replace(Phase::Stopping);
+        notify::stopping(patience + Duration::from_secs(1));
+        let deadline = sleep(patience);
+        tokio::pin!(work, deadline);
+        loop {
+            tokio::select! {
+                () = &mut work => return true,
+                () = &mut deadline => return false,
+                request = self.requests.next() => if request == Request::Report {
+                    self.daemon.report(self.telemetry.uptime());
+                },
+                _ = self.upkeep.tick() => self.do_upkeep(),
+                () = self.pings.next() => self.watchdog.ping(),
+            }
+        }
+    }
+
+    fn do_upkeep(&mut self) {
+        let per_second = self.settings.borrow().common.log_events_per_second.get();
+        self.telemetry.events_suppressed(self.daemon.refill_budgets(per_second));
+        self.telemetry.lines_dropped(self.logging.lines_dropped());
+        self.telemetry.upkeep();
+        let status = self.daemon.status();
+        if status != self.status {
+            notify::status(&status);
+            self.status = status;
+        }
+    }
+
+    fn reload(&mut self) {
+        notify::reloading();
+        match self.read_again() {
+            Ok(settings) => self.apply(settings),
+            Err(error) => tracing::error!(error, "reload failed"),
+        }
+        notify::ready();
+    }
+
+    fn read_again(&self) -> Result<Settings<D::Own>, String> {
+        let read = self.source.read().map_err(|faults: Faults| faults.in_one_line());
+        let checked = read.and_then(|settings| self.daemon.check(&settings).map(|()| settings));
+        self.telemetry.reloaded(checked.is_ok());
+        checked
+    }
+
+    fn apply(&mut self, settings: Settings<D::Own>) {
+        let running = self.settings.borrow().clone();
+        let names = |differences: Vec<Setting>, change| {
+            differences
+                .into_iter()
+                .filter(move |setting| setting.change == change)
+                .map(|setting| setting.name)
+        };
+        for setting in names(settings.differences(&self.started), Change::Restart) {
+            tracing::warn!(setting, "setting needs a restart");
+        }
+        let changed: Vec<String> = names(settings.differences(&running), Change::Live).collect();
+        self.logging.set_level(&settings.common.log_level);
+        self.settings.send_replace(Arc::new(settings));
+        tracing::info!(changed = changed.join(", "), "reloaded");
+    }
+}

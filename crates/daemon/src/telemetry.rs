@@ -1,0 +1,135 @@
+//! The metrics recorder, and the series that both daemons have.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::settings::{REVISION, VERSION};
+
+/// How many buckets a histogram has.
+const BUCKETS: i32 = 20;
+/// Where buckets start unless said otherwise, in seconds.
+const FIRST_BUCKET: f64 = 10e-6;
+
+/// The bounds of a histogram in seconds: from `first` on, each twice the last.
+fn doubling_from(first: f64) -> Vec<f64> {
+    (0..BUCKETS).map(|power| first * 2_f64.powi(power)).collect()
+}
+
+/// The recorder of this process and its common series.
+pub struct Telemetry {
+    recorder: PrometheusHandle,
+    process: metrics_process::Collector,
+    process_start: Gauge,
+    started: SystemTime,
+    reload_successful: Gauge,
+    reload_success_time: Gauge,
+    suppressed: Counter,
+    dropped: Counter,
+}
+
+impl Telemetry {
+    /// Installs the recorder for the daemon `name`; `first_buckets` names the histograms that do not start at 10 µs,
+    /// with their first bound in seconds.
+    ///
+    /// # Errors
+    ///
+    /// If the process has a recorder already.
+    pub fn install(name: &str, first_buckets: &[(&str, f64)]) -> Result<Self, BuildError> {
+        let mut builder = PrometheusBuilder::new().set_buckets(&doubling_from(FIRST_BUCKET))?;
+        for (metric, first) in first_buckets {
+            builder = builder
+                .set_buckets_for_metric(Matcher::Full((*metric).to_owned()), &doubling_from(*first))?;
+        }
+        let recorder = builder.install_recorder()?;
+        let process = metrics_process::Collector::default();
+        process.describe();
+        describe_gauge!(
+            "process_start_time_seconds",
+            Unit::Seconds,
+            "Start time of the process since the Unix epoch."
+        );
+
+        let build_info = format!("{name}_build_info");
+        describe_gauge!(build_info.clone(), "Always 1; version and revision tell what is running.");
+        gauge!(build_info, "version" => VERSION, "revision" => REVISION).set(1);
+        let telemetry = Self {
+            recorder,
+            process,
+            process_start: gauge!("process_start_time_seconds"),
+            started: SystemTime::now(),
+            reload_successful: described_gauge(
+                format!("{name}_config_last_reload_successful"),
+                "1 if the settings were in order when they were last read, else 0.",
+            ),
+            reload_success_time: described_gauge(
+                format!("{name}_config_last_reload_success_timestamp_seconds"),
+                "When settings in order were last read, since the Unix epoch.",
+            ),
+            suppressed: described_counter(
+                format!("{name}_log_events_suppressed_total"),
+                "Events of the data path that were not logged, being over the budget.",
+            ),
+            dropped: described_counter(
+                format!("{name}_log_lines_dropped_total"),
+                "Log lines lost because standard error did not take them in time.",
+            ),
+        };
+        telemetry.reloaded(true);
+        Ok(telemetry)
+    }
+
+    /// All metrics as text of the Prometheus exposition format 0.0.4.
+    pub fn render(&self) -> String {
+        self.process.collect();
+        // The library reads it from /proc/stat, which hardened units hide (ProcSubset=pid).
+        self.process_start.set(seconds_since_epoch(self.started));
+        self.recorder.render()
+    }
+
+    /// Settles what histograms have queued: to be called about once a second.
+    pub fn upkeep(&self) {
+        self.recorder.run_upkeep();
+    }
+
+    /// Records that settings were read again.
+    pub fn reloaded(&self, successful: bool) {
+        self.reload_successful.set(if successful { 1.0 } else { 0.0 });
+        if successful {
+            self.reload_success_time.set(seconds_since_epoch(SystemTime::now()));
+        }
+    }
+
+    /// Records events that were not logged.
+    pub fn events_suppressed(&self, count: u64) {
+        self.suppressed.increment(count);
+    }
+
+    /// Records how many log lines have been lost since the start.
+    pub fn lines_dropped(&self, total: u64) {
+        self.dropped.absolute(total);
+    }
+
+    /// How long the process has been running.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed().unwrap_or_default()
+    }
+}
+
+/// A gauge with its help text.
+pub fn described_gauge(name: String, help: &'static str) -> Gauge {
+    describe_gauge!(name.clone(), help);
+    gauge!(name)
+}
+
+/// A counter with its help text, shown as 0 from now on.
+pub fn described_counter(name: String, help: &'static str) -> Counter {
+    describe_counter!(name.clone(), help);
+    counter!(name)
+}
+
+/// A point in time as metrics tell it.
+pub fn seconds_since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
