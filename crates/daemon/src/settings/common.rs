@@ -83,9 +83,11 @@ impl Value for LogLevel {
         "error, warn, info, debug, trace or off, or a filter such as info,servidor=debug";
 
     fn parse(text: &str) -> Result<Self, String> {
-        // The parser takes a bare word for a target's name, so that a misspelt level would silence all others.
+        // The parser takes a bare word for a target's name, so that a misspelt level would silence all others, and
+        // nothing or a digit for a level.
         let is_directive = |part: &str| {
-            part.contains('=') || part.parse::<LevelFilter>().is_ok_and(|_| part.parse::<u8>().is_err())
+            let is_word = part.contains(char::is_alphabetic);
+            part.contains('=') || (is_word && part.parse::<LevelFilter>().is_ok())
         };
         let targets = text.parse().ok().filter(|_| text.split(',').all(is_directive));
         targets.map(|targets| Self { text: text.to_owned(), targets }).ok_or_else(expected::<Self>)

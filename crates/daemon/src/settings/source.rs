@@ -160,6 +160,10 @@ impl Given {
             let name = key.get_ref().as_ref();
             let Some(setting) = schema.iter().find(|setting| setting.name == name) else {
                 let offset = key.span().start;
+                // What the parser could not read as a key is known to be none of ours.
+                if errors.iter().any(|error| error.span().is_some_and(|span| span.start == offset)) {
+                    continue;
+                }
                 let problem = format!("unknown key `{name}`, {}", known(name, schema));
                 self.faults.push((Order::File(offset), Fault { place: place(offset), problem }));
                 continue;
@@ -203,15 +207,16 @@ fn as_text(value: &DeValue<'_>, setting: &Setting) -> Result<String, String> {
         DeValue::Integer(number) => Some(number.to_string()),
         _ => None,
     };
-    let items = match value {
+    let items: Option<Vec<String>> = match value {
         DeValue::Array(items) if setting.list => items.iter().map(|item| scalar(item.get_ref())).collect(),
         other => scalar(other).map(|text| vec![text]),
     };
     let list = if setting.list { "a list of texts, each " } else { "" };
-    items
-        .filter(|items| !items.is_empty())
-        .map(|items: Vec<String>| items.join(","))
-        .ok_or_else(|| format!("expected {list}{}, not {}", setting.expected, article(value.type_str())))
+    match items {
+        Some(items) if items.is_empty() => Err(format!("expected at least one: {}", setting.expected)),
+        Some(items) => Ok(items.join(",")),
+        None => Err(format!("expected {list}{}, not {}", setting.expected, article(value.type_str()))),
+    }
 }
 
 fn article(kind: &str) -> String {
