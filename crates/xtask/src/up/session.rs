@@ -30,14 +30,13 @@ pub(super) struct Session {
     stopping: bool,
     /// What went wrong first.
     failure: Option<String>,
-    rounds: Rounds,
+    /// How the client's rounds went, as its last log line tells: its events have a budget, and do not show all.
+    rounds: Option<Rounds>,
 }
 
-/// How many rounds ended which way.
-#[derive(Default)]
 struct Rounds {
+    begun: u64,
     right: u64,
-    failed: u64,
 }
 
 impl Session {
@@ -61,7 +60,7 @@ impl Session {
             signals: 0,
             stopping: false,
             failure: None,
-            rounds: Rounds::default(),
+            rounds: None,
         })
     }
 
@@ -74,8 +73,9 @@ impl Session {
                 Event::Signal => self.interrupted(),
             }
         }
-        let Rounds { right, failed } = self.rounds;
-        self.show(&format!("\n{right} of {} rounds went right.", right + failed));
+        if let Some(Rounds { begun, right }) = self.rounds {
+            self.show(&format!("\n{right} of {begun} rounds went right."));
+        }
         match self.failure {
             Some(failure) => anyhow::bail!(failure),
             None => Ok(()),
@@ -95,8 +95,10 @@ impl Session {
             }
             (Name::Servidor, "metrics listening") => self.servidor_page = Some(format!("http://{address}/")),
             (Name::Cliente, "metrics listening") => self.show_pages(&format!("http://{address}/")),
-            (Name::Cliente, "round completed") => self.rounds.right += 1,
-            (Name::Cliente, "round failed") => self.rounds.failed += 1,
+            (Name::Cliente, "stopped") => {
+                let count = |field: &str| fields[field].as_u64().unwrap_or_default();
+                self.rounds = Some(Rounds { begun: count("rounds"), right: count("right") });
+            }
             _ => {}
         }
         Ok(())
