@@ -17,7 +17,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::crowd::Crowd;
-use crate::listener::pause_after;
+use crate::listener::{self, Listener, pause_after};
+use crate::notify::Inherited;
+use crate::settings::{MetricsListen, Section, Settings};
 
 /// Clients at once; a newer one takes the place of the oldest, so that stalled ones keep nobody out.
 const MOST_CLIENTS: usize = 32;
@@ -49,6 +51,28 @@ pub struct Site {
     pub admits: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// What `/-/ready` goes by.
     pub phase: watch::Receiver<Phase>,
+}
+
+/// Lets in whom `metrics-allow` names, as it stands at the time.
+pub fn allowed_by<S: Section>(settings: watch::Receiver<Arc<Settings<S>>>) -> impl Fn(IpAddr) -> bool {
+    move |peer| settings.borrow().common.metrics_allow.contains(peer)
+}
+
+/// Opens the socket of the HTTP side, if there is to be one.
+///
+/// # Errors
+///
+/// As [`listener::open`].
+pub fn open(
+    inherited: &mut Inherited,
+    settings: MetricsListen,
+    is_given: bool,
+) -> anyhow::Result<Option<TcpListener>> {
+    let MetricsListen::At(address) = settings else { return Ok(None) };
+    let listeners = listener::open(inherited, "metrics", "metrics-listen", &[address], is_given)?;
+    let Some(Listener { socket, address, inherited }) = listeners.into_iter().next() else { return Ok(None) };
+    tracing::info!(%address, inherited, "metrics listening");
+    Ok(Some(socket))
 }
 
 /// Answers until the process ends.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::listener::BindError;
+use crate::process::OpenFilesError;
 
 /// How a run that did not succeed ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +26,13 @@ impl From<Failure> for ExitCode {
     }
 }
 
-/// Tells the whole chain of `error` once, in the log, and gives the exit status that goes with it.
-pub fn report(error: &anyhow::Error) -> ExitCode {
+/// The exit status of a run; if it failed, tells the whole chain of the error once, in the log.
+pub fn conclude(outcome: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
     tracing::error!(error = format!("{error:#}"), "failed");
     let failure = if error.is::<BindError>() {
         Failure::Bind
-    } else if error.is::<crate::settings::Faults>() {
+    } else if error.is::<OpenFilesError>() {
         Failure::Settings
     } else {
         Failure::Run

@@ -11,6 +11,7 @@ pub mod listener;
 pub mod logging;
 pub mod notify;
 pub mod process;
+pub mod runtime;
 pub mod settings;
 pub mod supervisor;
 pub mod telemetry;

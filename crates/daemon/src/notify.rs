@@ -146,14 +146,33 @@ impl Heartbeat {
 }
 
 /// The listening sockets that systemd handed over, by the names of their units' `FileDescriptorName=`.
-///
-/// To be called once, before the process opens anything.
-///
-/// # Errors
-///
-/// If what was handed over is no listening TCP socket.
-pub fn inherited_sockets() -> io::Result<Vec<(String, TcpListener)>> {
-    sd_notify::listen_fds_with_names()?.map(|(descriptor, name)| adopt(descriptor, name)).collect()
+#[derive(Debug)]
+pub struct Inherited(Vec<(String, TcpListener)>);
+
+impl Inherited {
+    /// Takes them over: to be called once.
+    ///
+    /// # Errors
+    ///
+    /// If what was handed over is no listening TCP socket.
+    pub fn from_environment() -> io::Result<Self> {
+        sd_notify::listen_fds_with_names()?
+            .map(|(descriptor, name)| adopt(descriptor, name))
+            .collect::<io::Result<_>>()
+            .map(Self)
+    }
+
+    /// Those called `name`.
+    pub fn take(&mut self, name: &str) -> Vec<TcpListener> {
+        self.0.extract_if(.., |(its_name, _)| its_name == name).map(|(_, socket)| socket).collect()
+    }
+
+    /// Closes those that nobody took, with a warning that names them.
+    pub fn close_rest(self) {
+        for (name, _) in self.0 {
+            tracing::warn!(name, "inherited socket of an unknown name");
+        }
+    }
 }
 
 #[expect(

@@ -35,7 +35,7 @@ pub trait Supervised: Send + Sync {
     /// # Errors
     ///
     /// Why not, naming the setting.
-    fn check(&self, _settings: &Settings<Self::Own>) -> Result<(), String> {
+    fn check(&self, _settings: &Settings<Self::Own>) -> anyhow::Result<()> {
         Ok(())
     }
 }
@@ -48,7 +48,7 @@ pub struct Supervisor<D: Supervised> {
     /// Those of the start: what needs a restart is still as they say.
     started: Arc<Settings<D::Own>>,
     phase: watch::Sender<Phase>,
-    logging: Logging,
+    logging: Arc<Logging>,
     telemetry: Arc<Telemetry>,
     watchdog: Watchdog,
     requests: Requests,
@@ -68,7 +68,7 @@ impl<D: Supervised> Supervisor<D> {
         source: Source,
         settings: watch::Sender<Arc<Settings<D::Own>>>,
         phase: watch::Sender<Phase>,
-        logging: Logging,
+        logging: Arc<Logging>,
         telemetry: Arc<Telemetry>,
         watchdog: Watchdog,
     ) -> anyhow::Result<Self> {
@@ -104,7 +104,7 @@ impl<D: Supervised> Supervisor<D> {
     /// # Errors
     ///
     /// If one of `tasks`, all of which should outlive this, ends or panics.
-    pub async fn until_stop(&mut self, tasks: &mut JoinSet<&'static str>) -> anyhow::Result<()> {
+    pub async fn until_stop(&mut self, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 request = self.requests.next() => match request {
@@ -113,7 +113,7 @@ impl<D: Supervised> Supervisor<D> {
                     Request::Report => self.daemon.report(self.telemetry.uptime()),
                 },
                 Some(ended) = tasks.join_next() => match ended {
-                    Ok(name) => bail!("the {name} task ended by itself"),
+                    Ok(()) => bail!("a task of the daemon ended by itself"),
                     Err(error) => return Err(error).context("a task of the daemon failed"),
                 },
                 _ = self.upkeep.tick() => self.do_upkeep(),
@@ -164,7 +164,10 @@ impl<D: Supervised> Supervisor<D> {
 
     fn read_again(&self) -> Result<Settings<D::Own>, String> {
         let read = self.source.read().map_err(|faults: Faults| faults.in_one_line());
-        let checked = read.and_then(|settings| self.daemon.check(&settings).map(|()| settings));
+        let checked = read.and_then(|settings| match self.daemon.check(&settings) {
+            Ok(()) => Ok(settings),
+            Err(error) => Err(format!("{error:#}")),
+        });
         self.telemetry.reloaded(checked.is_ok());
         checked
     }

@@ -1,2 +1,75 @@
-//! Placeholder.
-fn main() {}
+//! The daemon `servidor`: a checklist; what it does is in the library.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use daemon::admin::{self, Phase, Site};
+use daemon::logging::Logging;
+use daemon::notify::{Inherited, Watchdog};
+use daemon::settings::{Start, start};
+use daemon::supervisor::{Supervised as _, Supervisor};
+use daemon::telemetry::Telemetry;
+use daemon::{exit, listener, runtime};
+use servidor::context::Context;
+use servidor::metrics::FIRST_BUCKETS;
+use servidor::page;
+use servidor::settings::{Own, PROGRAM};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+fn main() -> ExitCode {
+    let start = match start::<Own>(&PROGRAM, std::env::args_os()) {
+        Ok(start) => start,
+        Err(status) => return status,
+    };
+    let logging = Arc::new(Logging::start(&start.settings.common));
+    let threads = start.settings.common.worker_threads.get();
+    exit::conclude(runtime::run(threads, serve(start, Arc::clone(&logging))))
+}
+
+async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<()> {
+    let telemetry = Arc::new(Telemetry::install(PROGRAM.name, FIRST_BUCKETS)?);
+    let context = Context::new(&settings);
+    context.check(&settings)?;
+
+    let given = |name| source.gives::<Own>(name);
+    let mut inherited = Inherited::from_environment()?;
+    let addresses = settings.own.listen.as_slice();
+    let listeners = listener::open(&mut inherited, "servidor", "listen", addresses, given("listen"))?;
+    let admin_socket = admin::open(&mut inherited, settings.common.metrics_listen, given("metrics-listen"))?;
+    inherited.close_rest();
+
+    let (settings, in_force) = watch::channel(Arc::new(settings));
+    let (phase, phase_now) = watch::channel(Phase::Starting);
+    let watchdog = Watchdog::from_environment();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(servidor::run(listeners, in_force.clone(), Arc::clone(&context), watchdog.heartbeat()));
+    if let Some(socket) = admin_socket {
+        let site = Site {
+            metrics: {
+                let telemetry = Arc::clone(&telemetry);
+                Box::new(move || telemetry.render())
+            },
+            page: Box::new(page::of(
+                Arc::clone(&context),
+                Arc::clone(&telemetry),
+                in_force.clone(),
+                phase_now.clone(),
+            )),
+            admits: Box::new(admin::allowed_by(in_force.clone())),
+            phase: phase_now,
+        };
+        tasks.spawn(admin::serve(socket, Arc::new(site)));
+    }
+    let mut supervisor =
+        Supervisor::new(Arc::clone(&context), source, settings, phase, logging, telemetry, watchdog)?;
+    supervisor.ready();
+    supervisor.until_stop(&mut tasks).await?;
+
+    let patience = in_force.borrow().own.drain_timeout.get();
+    tracing::info!(connections = context.places.active(), "draining");
+    context.stop.begin(patience);
+    supervisor.drain(patience, context.all_closed()).await;
+    context.log_stopped();
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! The runtime that a daemon runs in.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// For tasks that are cut short at the end to say so; a name look-up that hangs is not waited for.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Runs `daemon` to its end on so many threads.
+///
+/// # Errors
+///
+/// If threads cannot be had, or what `daemon` says.
+pub fn run<T>(threads: usize, daemon: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("worker")
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let outcome = runtime.block_on(daemon);
+    runtime.shutdown_timeout(LAST_WORDS);
+    outcome
+}

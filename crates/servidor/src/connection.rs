@@ -1,0 +1,385 @@
+//! One connection, from its first byte to its FIN: read, answer, write, and never longer than its timeouts allow.
+
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context as Cx, Poll, ready};
+use std::time::Duration;
+
+use protocol::{Tail, decode_unterminated};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::context::Context;
+use crate::events::Peer;
+use crate::exchange::{Rest, answer_lines, answer_one, with_scratch};
+use crate::metrics::{Reason, Tally};
+use crate::settings::Own;
+use crate::stop::Deadlines;
+
+/// How much of what has arrived at the stop is still read.
+const MOST_AT_STOP: usize = 64 * 1024;
+
+/// A stream that can also be read without the reactor, which may not know yet of bytes that the kernel has.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Reads what is there; [`io::ErrorKind::WouldBlock`] if nothing is.
+    ///
+    /// # Errors
+    ///
+    /// As read(2).
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+impl Stream for tokio::net::TcpStream {
+    fn read_now(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        use std::io::Read as _;
+        (&*socket2::SockRef::from(&*self)).read(buffer)
+    }
+}
+
+/// The state of a connection between two exchanges.
+pub struct Connection<S> {
+    stream: S,
+    peer: Peer,
+    context: Arc<Context>,
+    settings: Arc<Own>,
+    /// The line that has begun.
+    tail: Tail,
+    /// Whether a line has ended: the peer ends its requests, and waits for ended replies.
+    terminated: bool,
+    /// Replies that the peer has not taken, and requests behind them. While there are any, nothing is read.
+    stalled: Option<Box<Stalled>>,
+    last_read: Instant,
+    line_began: Instant,
+    requests: u64,
+}
+
+struct Stalled {
+    since: Instant,
+    unsent: Vec<u8>,
+    sent: usize,
+    unread: Vec<u8>,
+    /// After an over-long line nothing counts but that its error gets out.
+    oversize: bool,
+}
+
+/// What an exchange found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Requests,
+    EndOfStream,
+    Oversize,
+}
+
+enum Event {
+    Exchange(io::Result<Found>),
+    Alarm,
+    Stop(Deadlines),
+}
+
+impl<S: Stream> Connection<S> {
+    /// A connection that has just been accepted.
+    pub fn new(stream: S, peer: Peer, context: Arc<Context>, settings: Arc<Own>) -> Self {
+        let now = Instant::now();
+        Self {
+            stream,
+            peer,
+            context,
+            settings,
+            tail: Tail::EMPTY,
+            terminated: false,
+            stalled: None,
+            last_read: now,
+            line_began: now,
+            requests: 0,
+        }
+    }
+
+    /// How many requests have been answered.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// The stream, to be closed.
+    pub fn into_stream(self) -> S {
+        self.stream
+    }
+
+    /// Serves until there is a reason to close; all replies are then with the kernel, or never will be.
+    pub async fn serve(&mut self) -> Reason {
+        let context = Arc::clone(&self.context);
+        let mut stop = pin!(context.stop.begun());
+        let mut timer = pin!(sleep_until(self.alarm().0));
+        loop {
+            let (deadline, reason) = self.alarm();
+            let event = poll_fn(|cx| {
+                if let Poll::Ready(found) = self.poll_exchange(cx) {
+                    return Poll::Ready(Event::Exchange(found));
+                }
+                if let Poll::Ready(deadlines) = stop.as_mut().poll(cx) {
+                    return Poll::Ready(Event::Stop(deadlines));
+                }
+                poll_alarm(timer.as_mut(), deadline, cx).map(|()| Event::Alarm)
+            })
+            .await;
+            let outcome = match event {
+                Event::Exchange(Ok(Found::Requests)) => continue,
+                Event::Exchange(Ok(Found::EndOfStream)) => self.answer_tail(Reason::Client).await,
+                Event::Exchange(Ok(Found::Oversize)) => Ok(Reason::Oversize),
+                Event::Exchange(Err(error)) => Err(error),
+                Event::Alarm if reason == Reason::Unterminated => self.answer_tail(reason).await,
+                Event::Alarm => Ok(reason),
+                Event::Stop(deadlines) => {
+                    let wound_up = tokio::time::timeout_at(deadlines.forced, self.wind_up(deadlines)).await;
+                    wound_up.unwrap_or(Ok(Reason::Forced))
+                }
+            };
+            return outcome.unwrap_or(Reason::Io);
+        }
+    }
+
+    /// When to lose patience, and with what.
+    fn alarm(&self) -> (Instant, Reason) {
+        let settings = &self.settings;
+        if let Some(stalled) = &self.stalled {
+            return (stalled.since + settings.write_timeout.get(), Reason::SlowReader);
+        }
+        if self.tail.is_empty() {
+            return (self.last_read + settings.idle_timeout.get(), Reason::Idle);
+        }
+        let line_end = self.line_began + settings.line_timeout.get();
+        let silence = self.last_read + settings.unterminated_wait.get();
+        if self.terminated || line_end < silence {
+            (line_end, Reason::SlowLine)
+        } else {
+            (silence, Reason::Unterminated)
+        }
+    }
+
+    /// Reads once and answers, or goes on with replies that the peer did not take.
+    fn poll_exchange(&mut self, cx: &mut Cx<'_>) -> Poll<io::Result<Found>> {
+        if self.stalled.is_some() {
+            return self.poll_unstall(cx);
+        }
+        with_scratch(|scratch| {
+            let kept = self.tail.as_bytes().len();
+            scratch.input[..kept].copy_from_slice(self.tail.as_bytes());
+            let mut buffer = ReadBuf::new(&mut scratch.input[kept..]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            let read = buffer.filled().len();
+            if read == 0 {
+                return Poll::Ready(Ok(Found::EndOfStream));
+            }
+            Poll::Ready(self.answer(&scratch.input[..kept + read], &mut scratch.output, cx))
+        })
+    }
+
+    /// Answers `input`, the tail included, and writes as much as the peer takes.
+    fn answer(&mut self, input: &[u8], output: &mut Vec<u8>, cx: &mut Cx<'_>) -> io::Result<Found> {
+        let now = Instant::now();
+        self.last_read = now;
+        if self.tail.is_empty() {
+            self.line_began = now;
+        }
+        output.clear();
+        let mut tally = Tally::default();
+        let rest = answer_lines(input, output, &mut tally, &self.context, self.peer);
+        let requests = tally.requests();
+        if requests == 0 {
+            self.tail.keep(input);
+            return Ok(Found::Requests);
+        }
+        self.terminated = true;
+        self.line_began = now;
+        self.requests += requests;
+        self.context.metrics.batch(&tally);
+        let (unread, oversize) = match rest {
+            Rest::Tail(begin) => {
+                self.tail.keep(&input[begin..]);
+                (&[][..], false)
+            }
+            Rest::Unread(begin) => {
+                self.tail.keep(&[]);
+                (&input[begin..], false)
+            }
+            Rest::Oversize => {
+                self.tail.keep(&[]);
+                (&[][..], true)
+            }
+        };
+        let sent = self.write(output, cx)?;
+        if sent == output.len() {
+            self.context.metrics.served_in(now.elapsed());
+        }
+        if sent < output.len() || !unread.is_empty() {
+            let (unsent, unread) = (output[sent..].to_vec(), unread.to_vec());
+            self.stalled = Some(Box::new(Stalled { since: now, unsent, sent: 0, unread, oversize }));
+            return Ok(Found::Requests);
+        }
+        Ok(if oversize { Found::Oversize } else { Found::Requests })
+    }
+
+    /// Writes until the peer takes no more.
+    fn write(&mut self, bytes: &[u8], cx: &mut Cx<'_>) -> io::Result<usize> {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &bytes[sent..]) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(written)) => sent += written,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Sends what the peer did not take, then answers what was read but not looked at.
+    fn poll_unstall(&mut self, cx: &mut Cx<'_>) -> Poll<io::Result<Found>> {
+        let Some(mut stalled) = self.stalled.take() else { return Poll::Ready(Ok(Found::Requests)) };
+        stalled.sent += self.write(&stalled.unsent[stalled.sent..], cx)?;
+        if stalled.sent < stalled.unsent.len() {
+            self.stalled = Some(stalled);
+            return Poll::Pending;
+        }
+        if !stalled.unsent.is_empty() {
+            self.context.metrics.served_in(stalled.since.elapsed());
+        }
+        if stalled.oversize {
+            return Poll::Ready(Ok(Found::Oversize));
+        }
+        if stalled.unread.is_empty() {
+            return Poll::Ready(Ok(Found::Requests));
+        }
+        Poll::Ready(with_scratch(|scratch| self.answer(&stalled.unread, &mut scratch.output, cx)))
+    }
+
+    /// Takes the tail, which nothing will end, for a request, and answers it in the peer's own manner.
+    async fn answer_tail(&mut self, reason: Reason) -> io::Result<Reason> {
+        if self.tail.is_empty() {
+            return Ok(reason);
+        }
+        let now = Instant::now();
+        let mut reply = Vec::new();
+        let mut tally = Tally::default();
+        let outcome = decode_unterminated(self.tail.as_bytes());
+        answer_one(&outcome, &mut reply, &mut tally, &self.context, self.peer);
+        let reason = if self.terminated {
+            reply.push(b'\n');
+            reason
+        } else {
+            Reason::Unterminated
+        };
+        self.tail.keep(&[]);
+        self.requests += 1;
+        self.context.metrics.batch(&tally);
+        let unread = Vec::new();
+        self.stalled =
+            Some(Box::new(Stalled { since: now, unsent: reply, sent: 0, unread, oversize: false }));
+        Ok(if self.unstall().await? { reason } else { Reason::SlowReader })
+    }
+
+    /// Waits until the peer has taken its replies; says whether it did so in time.
+    async fn unstall(&mut self) -> io::Result<bool> {
+        while let Some(stalled) = &self.stalled {
+            let until = stalled.since + self.settings.write_timeout.get();
+            match tokio::time::timeout_at(until, poll_fn(|cx| self.poll_unstall(cx))).await {
+                Ok(found) => drop(found?),
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The stop: answers what has reached the host, gives a newcomer a moment, and is done.
+    async fn wind_up(&mut self, deadlines: Deadlines) -> io::Result<Reason> {
+        if !self.unstall().await? {
+            return Ok(Reason::SlowReader);
+        }
+        if self.requests == 0 && self.answer_arrived().await? == Arrived::Nothing {
+            let grace = deadlines.first_request.saturating_duration_since(Instant::now());
+            if let Some(reason) = self.await_first_request(grace).await? {
+                return Ok(reason);
+            }
+        }
+        match self.answer_arrived().await? {
+            Arrived::TooMuch => Ok(Reason::Stopping),
+            Arrived::Oversize => Ok(Reason::Oversize),
+            Arrived::Nothing => self.answer_tail(Reason::Stopping).await,
+            Arrived::EndOfStream => self.answer_tail(Reason::Client).await,
+        }
+    }
+
+    /// Answers what the kernel has, past the reactor, which may not know yet.
+    async fn answer_arrived(&mut self) -> io::Result<Arrived> {
+        let mut read_in_all = 0;
+        while read_in_all < MOST_AT_STOP {
+            let found = poll_fn(|cx| {
+                Poll::Ready(with_scratch(|scratch| {
+                    let kept = self.tail.as_bytes().len();
+                    scratch.input[..kept].copy_from_slice(self.tail.as_bytes());
+                    let read = self.stream.read_now(&mut scratch.input[kept..])?;
+                    read_in_all += read;
+                    if read == 0 {
+                        return Ok(Found::EndOfStream);
+                    }
+                    self.answer(&scratch.input[..kept + read], &mut scratch.output, cx)
+                }))
+            });
+            match found.await {
+                Ok(Found::Requests) => {}
+                Ok(Found::Oversize) => return Ok(Arrived::Oversize),
+                Ok(Found::EndOfStream) => return Ok(Arrived::EndOfStream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Arrived::Nothing),
+                Err(error) => return Err(error),
+            }
+            if !self.unstall().await? {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(Arrived::TooMuch)
+    }
+
+    /// Waits for the first request of a peer that has sent nothing yet; `Some` if that ends the connection.
+    async fn await_first_request(&mut self, grace: Duration) -> io::Result<Option<Reason>> {
+        let until = Instant::now() + grace;
+        while self.requests == 0 {
+            let until = if self.tail.is_empty() { until } else { until.min(self.alarm().0) };
+            let Ok(found) = tokio::time::timeout_at(until, poll_fn(|cx| self.poll_exchange(cx))).await else {
+                return Ok(None);
+            };
+            match found? {
+                Found::Requests => {}
+                Found::EndOfStream => return self.answer_tail(Reason::Client).await.map(Some),
+                Found::Oversize => return Ok(Some(Reason::Oversize)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What a look at what had arrived by the stop came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrived {
+    /// No more is there now.
+    Nothing,
+    EndOfStream,
+    Oversize,
+    /// More than is read at a stop: the line that is cut there is no request.
+    TooMuch,
+}
+
+/// Resolves when `deadline` has passed. The timer is moved only when it must go off earlier, or has gone off too
+/// early: a deadline that moves on with every request costs no timer each time.
+fn poll_alarm(mut timer: Pin<&mut Sleep>, deadline: Instant, cx: &mut Cx<'_>) -> Poll<()> {
+    if deadline < timer.deadline() {
+        timer.as_mut().reset(deadline);
+    }
+    loop {
+        ready!(timer.as_mut().poll(cx));
+        if timer.deadline() >= deadline {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(deadline);
+    }
+}

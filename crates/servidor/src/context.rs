@@ -1,0 +1,123 @@
+//! What all connections share.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use daemon::crowd::Crowd;
+use daemon::process::allow_open_files;
+use daemon::supervisor::Supervised;
+use protocol::Class;
+use tokio_util::task::TaskTracker;
+
+use crate::events::Events;
+use crate::linger::MOST_LINGERING;
+use crate::metrics::Metrics;
+use crate::places::Places;
+use crate::settings::{Own, Settings};
+use crate::stop::Stop;
+
+/// Files that are open beside connections: listeners, the HTTP side, the log, lingering sockets.
+const OTHER_FILES: u64 = 256;
+
+/// Shared by the accept task, all connections, and `main`.
+pub struct Context {
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What is logged.
+    pub events: Events,
+    /// Who may come in.
+    pub places: Arc<Places>,
+    /// Whether to stop.
+    pub stop: Stop,
+    /// Every connection's task, and those of lingering sockets.
+    pub tasks: TaskTracker,
+    lingering: Mutex<Crowd>,
+    last_connection: AtomicU64,
+}
+
+impl Context {
+    /// As `settings` say; the metrics recorder must have been installed.
+    pub fn new(settings: &Settings) -> Arc<Self> {
+        let metrics = Metrics::register();
+        let (active, limit) = Metrics::places();
+        Arc::new(Self {
+            metrics,
+            events: Events::new(settings.common.log_events_per_second.get()),
+            places: Places::new(settings.own.max_connections.as_usize(), active, limit),
+            stop: Stop::default(),
+            tasks: TaskTracker::new(),
+            lingering: Mutex::new(Crowd::new(MOST_LINGERING)),
+            last_connection: AtomicU64::new(0),
+        })
+    }
+
+    /// The next connection's running number.
+    pub fn number_connection(&self) -> u64 {
+        self.last_connection.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Lets a socket linger in a task of its own.
+    pub fn let_linger(&self, lingering: impl Future<Output = ()> + Send + 'static) {
+        let task = self.tasks.spawn(lingering);
+        self.lingering.lock().unwrap_or_else(PoisonError::into_inner).admit(task.abort_handle());
+    }
+
+    /// Waits until the accept task and every connection have ended.
+    pub async fn all_closed(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Says what it all came to.
+    pub fn log_stopped(&self) {
+        let totals = self.metrics.totals();
+        tracing::info!(
+            forced = totals.forced() + self.places.active() as u64,
+            connections = totals.connections(),
+            large = totals.numbers(Class::Large),
+            even = totals.numbers(Class::Even),
+            odd = totals.numbers(Class::Odd),
+            rejected = totals.rejected(),
+            "stopped"
+        );
+    }
+}
+
+impl Supervised for Context {
+    type Own = Own;
+
+    fn status(&self) -> String {
+        let totals = self.metrics.totals();
+        let [large, even, odd] = Class::ALL.map(|class| totals.numbers(class));
+        let (active, limit) = (self.places.active(), self.places.limit());
+        let numbers = large + even + odd;
+        format!("{active} of {limit} connections, {numbers} numbers ({large} large, {even} even, {odd} odd)")
+    }
+
+    fn report(&self, uptime: Duration) {
+        let totals = self.metrics.totals();
+        tracing::info!(
+            uptime_s = uptime.as_secs(),
+            active = self.places.active(),
+            limit = self.places.limit(),
+            connections = totals.connections(),
+            large = totals.numbers(Class::Large),
+            even = totals.numbers(Class::Even),
+            odd = totals.numbers(Class::Odd),
+            rejected = totals.rejected(),
+            "state"
+        );
+    }
+
+    fn refill_budgets(&self, per_second: u32) -> u64 {
+        self.events.refill(per_second)
+    }
+
+    fn check(&self, settings: &Settings) -> anyhow::Result<()> {
+        let connections = settings.own.max_connections.get();
+        allow_open_files(u64::from(connections) + OTHER_FILES)
+            .with_context(|| format!("max-connections = {connections}"))
+    }
+}

@@ -1,0 +1,95 @@
+//! One exchange of a connection: bytes in, replies out, without waiting; and what stays behind when a peer stalls.
+
+use std::cell::RefCell;
+
+use protocol::{Decoded, MAX_LINE, Number, Rejection, answer, decode, rejection};
+
+use crate::context::Context;
+use crate::events::Peer;
+use crate::metrics::Tally;
+
+/// The most that is read at once.
+pub const READ_SIZE: usize = 16 * 1024;
+/// Replies are written when there are so many bytes of them, though requests be left: the bound of a peer's memory.
+pub const WRITE_SIZE: usize = 64 * 1024;
+
+/// A worker thread's buffers. Connections share them, since an exchange never waits: idle ones cost none.
+pub struct Scratch {
+    /// The tail that was kept, then what is read.
+    pub input: [u8; MAX_LINE + READ_SIZE],
+    /// Replies.
+    pub output: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Box<Scratch>> = RefCell::new(Box::new(Scratch {
+        input: [0; MAX_LINE + READ_SIZE],
+        output: Vec::with_capacity(WRITE_SIZE + protocol::MAX_REPLY),
+    }));
+}
+
+/// Lends this thread's buffers; `exchange` must not lend them again.
+pub fn with_scratch<R>(exchange: impl FnOnce(&mut Scratch) -> R) -> R {
+    SCRATCH.with_borrow_mut(|scratch| exchange(scratch))
+}
+
+/// What has become of a batch's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// All lines are answered; from this offset on, a line has begun.
+    Tail(usize),
+    /// Enough replies for one write: from this offset on, bytes have not been looked at.
+    Unread(usize),
+    /// A line is too long: it has its error, and nothing behind it counts.
+    Oversize,
+}
+
+/// Answers the lines of `input` into `output`, until `output` is full; counts them in `tally`, and logs them.
+pub fn answer_lines(
+    input: &[u8],
+    output: &mut Vec<u8>,
+    tally: &mut Tally,
+    context: &Context,
+    peer: Peer,
+) -> Rest {
+    let mut done = 0;
+    while output.len() < WRITE_SIZE {
+        match decode(&input[done..]) {
+            Decoded::Request { outcome, consumed } => {
+                done += consumed;
+                answer_one(&outcome, output, tally, context, peer);
+                output.push(b'\n');
+            }
+            Decoded::Incomplete => return Rest::Tail(done),
+            Decoded::Oversize => {
+                answer_one(&Err(Rejection::TooLong), output, tally, context, peer);
+                output.push(b'\n');
+                return Rest::Oversize;
+            }
+        }
+    }
+    Rest::Unread(done)
+}
+
+/// Answers one request, without a line end.
+#[inline]
+pub fn answer_one(
+    outcome: &Result<Number, Rejection>,
+    output: &mut Vec<u8>,
+    tally: &mut Tally,
+    context: &Context,
+    peer: Peer,
+) {
+    match outcome {
+        Ok(number) => {
+            output.extend_from_slice(answer(number));
+            tally.numbers[number.class().index()] += 1;
+            context.events.number_classified(peer, number);
+        }
+        Err(reason) => {
+            output.extend_from_slice(rejection(*reason));
+            tally.rejected[reason.index()] += 1;
+            context.events.request_rejected(peer, *reason);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What an operator can tell `servidor`.
+
+use std::net::SocketAddr;
+
+use daemon::settings::{Count, List, Networks, Period, Program, Value};
+
+/// All settings of `servidor`.
+pub type Settings = daemon::settings::Settings<Own>;
+
+/// The command line of `servidor`.
+pub const PROGRAM: Program = Program {
+    name: "servidor",
+    about: "Answers each integer it is sent: itself if it has more than ten digits, else PAR or ÍMPAR.",
+    extra: |command| command,
+    defaults: |_| Vec::new(),
+};
+
+daemon::settings! {
+    /// What only `servidor` can be told.
+    pub struct Own {
+        /// Addresses to listen on. An IPv6 address takes no IPv4 peers.
+        listen: List<SocketAddr> = "127.0.0.1:8888", Restart;
+        /// Networks whose peers are served; others are closed at once. An IPv4-mapped peer counts as its IPv4
+        /// address.
+        allow: Networks = "127.0.0.0/8, ::1/128", Live;
+        /// How many connections are served at the same time.
+        max_connections: Count<1, 1_000_000> = "5", Live;
+        /// What happens to connections past the limit: with `wait` they queue in the kernel, and are served as places
+        /// come free; with `refuse` they are told `ERRO ocupado`, and closed.
+        overload: Overload = "wait", Live;
+        /// How long a first request without a line end is waited upon before it is taken for whole, as the original
+        /// program's are. On paths with loss, raise it.
+        unterminated_wait: Period = "300ms", Live;
+        /// How long a connection may be open with no request in progress.
+        idle_timeout: Period = "60s", Live;
+        /// How long a line may take from its first byte to its end.
+        line_timeout: Period = "5s", Live;
+        /// How long a peer may take to read its replies.
+        write_timeout: Period = "5s", Live;
+        /// How long a stop waits for connections. Keep it below the clients' patience.
+        drain_timeout: Period = "2s", Live;
+    }
+    contradictions(settings) {
+        if settings.unterminated_wait > settings.line_timeout {
+            vec![format!(
+                "unterminated-wait = {} and line-timeout = {}: expected the wait to be no longer than the timeout, \
+                 which would always come first",
+                settings.unterminated_wait, settings.line_timeout
+            )]
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+/// What happens to connections past the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overload {
+    /// They queue in the kernel.
+    Wait,
+    /// They are told so, and closed.
+    Refuse,
+}
+
+impl Value for Overload {
+    const EXPECTED: &'static str = "wait or refuse";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "wait" => Ok(Self::Wait),
+            "refuse" => Ok(Self::Refuse),
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::Wait => "\"wait\"".to_owned(),
+            Self::Refuse => "\"refuse\"".to_owned(),
+        }
+    }
+}
