@@ -14,6 +14,7 @@ pub mod page;
 pub mod places;
 pub mod settings;
 pub mod stop;
+mod wind_up;
 
 use std::sync::Arc;
 
