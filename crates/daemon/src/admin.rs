@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::crowd::Crowd;
 use crate::listener::{self, Listener, pause_after};
 use crate::notify::Inherited;
-use crate::settings::{MetricsListen, Section, Settings};
+use crate::settings::MetricsListen;
 
 /// Clients at once; a newer one takes the place of the oldest, so that stalled ones keep nobody out.
 const MOST_CLIENTS: usize = 32;
@@ -51,11 +51,6 @@ pub struct Site {
     pub admits: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
     /// What `/-/ready` goes by.
     pub phase: watch::Receiver<Phase>,
-}
-
-/// Lets in whom `metrics-allow` names, as it stands at the time.
-pub fn allowed_by<S: Section>(settings: watch::Receiver<Arc<Settings<S>>>) -> impl Fn(IpAddr) -> bool {
-    move |peer| settings.borrow().common.metrics_allow.contains(peer)
 }
 
 /// Opens the socket of the HTTP side, if there is to be one.

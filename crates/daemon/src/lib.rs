@@ -13,5 +13,6 @@ pub mod notify;
 pub mod process;
 pub mod runtime;
 pub mod settings;
+pub mod site;
 pub mod supervisor;
 pub mod telemetry;

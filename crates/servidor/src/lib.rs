@@ -10,11 +10,9 @@ pub mod events;
 pub mod exchange;
 pub mod linger;
 pub mod metrics;
-pub mod page;
 pub mod places;
 pub mod settings;
 pub mod stop;
-mod wind_up;
 
 use std::sync::Arc;
 

@@ -3,16 +3,15 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use daemon::admin::{self, Phase, Site};
+use daemon::admin::{self, Phase};
 use daemon::logging::Logging;
 use daemon::notify::{Inherited, Watchdog};
 use daemon::settings::{Start, start};
 use daemon::supervisor::{Supervised as _, Supervisor};
 use daemon::telemetry::Telemetry;
-use daemon::{exit, listener, runtime};
+use daemon::{exit, listener, runtime, site};
 use servidor::context::Context;
 use servidor::metrics::FIRST_BUCKETS;
-use servidor::page;
 use servidor::settings::{Own, PROGRAM};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -45,20 +44,8 @@ async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>
     let mut tasks = JoinSet::new();
     tasks.spawn(servidor::run(listeners, in_force.clone(), Arc::clone(&context), watchdog.heartbeat()));
     if let Some(socket) = admin_socket {
-        let site = Site {
-            metrics: {
-                let telemetry = Arc::clone(&telemetry);
-                Box::new(move || telemetry.render())
-            },
-            page: Box::new(page::of(
-                Arc::clone(&context),
-                Arc::clone(&telemetry),
-                in_force.clone(),
-                phase_now.clone(),
-            )),
-            admits: Box::new(admin::allowed_by(in_force.clone())),
-            phase: phase_now,
-        };
+        let context = Arc::clone(&context);
+        let site = site::of(PROGRAM.name, context, Arc::clone(&telemetry), in_force.clone(), phase_now);
         tasks.spawn(admin::serve(socket, Arc::new(site)));
     }
     let mut supervisor =

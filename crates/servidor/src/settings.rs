@@ -12,7 +12,8 @@ pub const PROGRAM: Program = Program {
     name: "servidor",
     about: "Answers each integer it is sent: itself if it has more than ten digits, else PAR or ÍMPAR.",
     extra: |command| command,
-    defaults: |_| Vec::new(),
+    defaults: &[],
+    implied: |_| &[],
 };
 
 daemon::settings! {

@@ -18,9 +18,14 @@ pub struct Program {
     pub about: &'static str,
     /// Flags that are no settings.
     pub extra: Extra,
-    /// Defaults that depend on the binary or on its flags, by setting name.
-    pub defaults: fn(&ArgMatches) -> Vec<(&'static str, &'static str)>,
+    /// The defaults in which it departs from those declared.
+    pub defaults: Defaults,
+    /// Defaults that follow from flags, and win over the others.
+    pub implied: fn(&ArgMatches) -> Defaults,
 }
+
+/// Defaults by the names of their settings.
+pub type Defaults = &'static [(&'static str, &'static str)];
 
 /// Flags that are no settings.
 pub type Extra = fn(Command) -> Command;
@@ -43,7 +48,7 @@ pub const REVISION: &str = env!("REVISION");
 
 /// The command line of `program`; the manual, the completions and `--help` are made from it.
 pub fn command<S: Section>(program: &Program) -> Command {
-    let settings = Settings::<S>::schema().into_iter().map(flag);
+    let settings = schema::<S>(program).into_iter().map(flag);
     let base = Command::new(program.name)
         .about(program.about)
         .version(format!("{VERSION} ({REVISION})"))
@@ -59,6 +64,17 @@ pub fn command<S: Section>(program: &Program) -> Command {
         .arg(switch("default-config", "Prints a TOML file with every setting explained, and exits"))
         .arg(switch("check-health", "Asks the running daemon whether it is ready: exits with 0 or 1"));
     (program.extra)(base).next_help_heading("Settings").args(settings)
+}
+
+/// The settings with the defaults of `program`.
+fn schema<S: Section>(program: &Program) -> Vec<Setting> {
+    let mut schema = Settings::<S>::schema();
+    for setting in &mut schema {
+        if let Some((_, default)) = program.defaults.iter().find(|(name, _)| *name == setting.name) {
+            setting.default = default;
+        }
+    }
+    schema
 }
 
 fn switch(name: &'static str, help: &'static str) -> Arg {
@@ -92,19 +108,13 @@ pub fn start<S: Section>(
         if error.use_stderr() { Failure::Settings.into() } else { ExitCode::SUCCESS }
     })?;
     if flags.get_flag("default-config") {
-        let mut schema = Settings::<S>::schema();
-        for (name, default) in (program.defaults)(&flags) {
-            if let Some(setting) = schema.iter_mut().find(|setting| setting.name == name) {
-                setting.default = default;
-            }
-        }
-        return Err(print(&default_config(program.name, &schema)));
+        return Err(print(&default_config(program.name, &schema::<S>(program))));
     }
     let source = Source {
         program: program.name,
         file: flags.get_one::<PathBuf>("config").cloned(),
         flags: flags.clone(),
-        defaults: (program.defaults)(&flags),
+        defaults: [(program.implied)(&flags), program.defaults].concat(),
     };
     let settings = source.read::<S>().map_err(|faults| {
         eprintln!("{}: {faults}", program.name);
