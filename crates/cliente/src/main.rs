@@ -1,2 +1,96 @@
-//! Placeholder.
-fn main() {}
+//! The daemon `cliente`: a checklist; what it does is in the library.
+
+use std::io;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use cliente::report::Report;
+use cliente::settings::{Own, PROGRAM, count};
+use cliente::totals::Totals;
+use cliente::{Inputs, RunError, run};
+use daemon::admin::{self, Phase};
+use daemon::exit::Failure;
+use daemon::logging::Logging;
+use daemon::notify::{Inherited, Watchdog};
+use daemon::settings::{Start, start};
+use daemon::supervisor::Supervisor;
+use daemon::telemetry::Telemetry;
+use daemon::{exit, runtime, site};
+use tokio::select;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let start = match start::<Own>(&PROGRAM, std::env::args_os()) {
+        Ok(start) => start,
+        Err(status) => return status,
+    };
+    let logging = Arc::new(Logging::start(&start.settings.common));
+    let threads = start.settings.common.worker_threads.get();
+    let status = runtime::run(threads, serve(start, Arc::clone(&logging)));
+    status.unwrap_or_else(|error| exit::conclude(Err(error)))
+}
+
+async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitCode> {
+    let Start { settings, source, flags } = start;
+    let telemetry = Arc::new(Telemetry::install(PROGRAM.name, &[])?);
+    let totals = Arc::new(Totals::new(settings.common.log_events_per_second.get()));
+    let mut inherited = Inherited::from_environment()?;
+    let is_given = source.gives::<Own>("metrics-listen");
+    let admin_socket = admin::open(&mut inherited, settings.common.metrics_listen, is_given)?;
+    inherited.close_rest();
+
+    let count = count(&flags);
+    let begin = |_| Report::begin(io::stdout(), settings.own.target.as_slice());
+    let mut report = count.map(begin).transpose().map_err(RunError::Report)?;
+
+    let (settings, in_force) = watch::channel(Arc::new(settings));
+    let (phase, phase_now) = watch::channel(Phase::Starting);
+    let watchdog = Watchdog::from_environment();
+    let mut tasks = JoinSet::new();
+    if let Some(socket) = admin_socket {
+        let totals = Arc::clone(&totals);
+        let site = site::of(PROGRAM.name, totals, Arc::clone(&telemetry), in_force.clone(), phase_now);
+        tasks.spawn(admin::serve(socket, Arc::new(site)));
+    }
+    let (stop, started) = (CancellationToken::new(), CancellationToken::new());
+    let inputs = Inputs {
+        settings: in_force.clone(),
+        stop: stop.clone(),
+        started: started.clone(),
+        totals: Arc::clone(&totals),
+        watchdog: watchdog.clone(),
+        limited: count.zip(report.as_mut()),
+    };
+    let mut supervisor =
+        Supervisor::new(Arc::clone(&totals), source, settings, phase, logging, telemetry, watchdog)?;
+    let mut forced = 0;
+    {
+        let mut run = pin!(run(inputs));
+        let stop_requested = async {
+            started.cancelled().await;
+            supervisor.ready();
+            supervisor.until_stop(&mut tasks).await
+        };
+        select! {
+            ended = &mut run => ended?,
+            requested = stop_requested => {
+                requested?;
+                stop.cancel();
+                tracing::info!(rounds = totals.under_way(), "draining");
+                let patience = in_force.borrow().own.drain_timeout.get();
+                let mut ended = Ok(());
+                if !supervisor.drain(patience, async { ended = run.await }).await {
+                    forced = totals.under_way();
+                }
+                ended?;
+            }
+        }
+    }
+    totals.log_stopped(forced);
+    let Some(mut report) = report else { return Ok(ExitCode::SUCCESS) };
+    report.end().map_err(RunError::Report)?;
+    Ok(if report.all_right() { ExitCode::SUCCESS } else { Failure::Run.into() })
+}

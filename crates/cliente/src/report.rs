@@ -40,15 +40,15 @@ struct Latency {
 }
 
 impl<W: Write> Report<W> {
-    /// Prints the heading.
+    /// Prints the heading. The summary will be in the order of `targets`, then of those that came later.
     ///
     /// # Errors
     ///
     /// If `out` fails.
-    pub fn begin(mut out: W) -> io::Result<Self> {
+    pub fn begin(mut out: W, targets: &[Target]) -> io::Result<Self> {
         writeln!(out, "{:>4}  {:>30}  {:<5}  connect round trip  target", "#", "number", "class")?;
         out.flush()?;
-        Ok(Self { out, targets: Vec::new() })
+        Ok(Self { out, targets: targets.iter().cloned().map(Tally::new).collect() })
     }
 
     /// Prints one round.
@@ -192,6 +192,8 @@ impl fmt::Display for Short {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
     use crate::failure::Failure;
 
@@ -226,8 +228,8 @@ mod tests {
     #[test]
     fn a_whole_report_fits_in_80_columns() {
         let mut out = Vec::new();
-        let mut report = Report::begin(&mut out).expect("a vector takes all");
         let target: Target = "127.0.0.1:8888".parse().expect("a target");
+        let mut report = Report::begin(&mut out, from_ref(&target)).expect("a vector takes all");
         let number = |text: &str| Number::parse(text.as_bytes()).expect("a number");
         let failed = Outcome {
             connect: None,

@@ -1,14 +1,11 @@
 //! When rounds are due: at a fixed rate from the start, and never two at once to make up for lost time.
 
 use std::future::Future;
-use std::ops::ControlFlow;
-use std::pin::pin;
 use std::time::Duration;
 
-use tokio::select;
 use tokio::time::{Instant, sleep_until};
 
-/// The ticks of one target. Knows no clock: the time is passed in.
+/// The ticks of one target.
 #[derive(Debug)]
 pub struct Schedule {
     next: Instant,
@@ -30,23 +27,29 @@ impl Schedule {
         Self { next: start, interval }
     }
 
-    /// When the next tick is due.
-    pub fn next(&self) -> Instant {
-        self.next
+    /// Waits for the next tick. Giving up the wait loses none.
+    pub async fn tick(&mut self) -> Tick {
+        sleep_until(self.next).await;
+        self.claim(Instant::now())
+    }
+
+    /// Waits for the end of `round`, and says how many ticks are skipped because they fell due before it.
+    pub async fn during<T>(&mut self, round: impl Future<Output = T>) -> (T, u64) {
+        let outcome = round.await;
+        (outcome, self.pass(Instant::now()))
     }
 
     /// Takes the tick that is due at `now`. Those that are a whole interval late are skipped: the process was
     /// paused, or its host was, and what was missed then tells nothing now.
-    pub fn claim(&mut self, now: Instant) -> Tick {
+    fn claim(&mut self, now: Instant) -> Tick {
         let skipped = self.skip(self.lateness(now) / self.interval.as_nanos());
         let due = self.next;
         self.next += self.interval;
         Tick { due, skipped }
     }
 
-    /// Skips the ticks that fell due before `now`, when a round ended, and says how many; a tick that is barely
-    /// late is one of them.
-    pub fn pass(&mut self, now: Instant) -> u64 {
+    /// Skips the ticks that fell due before `now`, when a round ended; one that is barely late is skipped too.
+    fn pass(&mut self, now: Instant) -> u64 {
         self.skip(self.lateness(now).div_ceil(self.interval.as_nanos()))
     }
 
@@ -60,37 +63,9 @@ impl Schedule {
     }
 }
 
-/// Calls `round` for each tick and `skipped` for those that are left out, until `round` breaks or `end` comes.
-///
-/// A round under way is never cut short: `end` is heeded after it.
-pub async fn drive<T>(
-    mut schedule: Schedule,
-    end: impl Future<Output = T>,
-    skipped: impl Fn(u64),
-    mut round: impl AsyncFnMut(Tick) -> ControlFlow<T>,
-) -> T {
-    let mut end = pin!(end);
-    loop {
-        select! {
-            biased;
-            outcome = &mut end => return outcome,
-            () = sleep_until(schedule.next()) => {}
-        }
-        let tick = schedule.claim(Instant::now());
-        skipped(tick.skipped);
-        if let ControlFlow::Break(outcome) = round(tick).await {
-            return outcome;
-        }
-        skipped(schedule.pass(Instant::now()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::cell::{Cell, RefCell};
-    use std::future::{pending, ready};
-
-    use tokio::time::sleep;
+    use tokio::time::{advance, sleep, timeout};
 
     use super::*;
 
@@ -108,7 +83,7 @@ mod tests {
     #[test]
     fn the_first_tick_is_due_at_the_start() {
         let (start, mut schedule) = schedule();
-        assert_eq!(schedule.next(), start);
+        assert_eq!(schedule.next, start);
         assert_eq!(schedule.claim(start), Tick { due: start, skipped: 0 });
     }
 
@@ -117,7 +92,7 @@ mod tests {
         let (start, mut schedule) = schedule();
         for tick in 0..1000 {
             let due = start + INTERVAL * tick;
-            assert_eq!(schedule.next(), due);
+            assert_eq!(schedule.next, due);
             let late = due + Duration::from_millis(u64::from(tick * 9));
             assert_eq!(schedule.claim(late), Tick { due, skipped: 0 });
             assert_eq!(schedule.pass(late), 0);
@@ -131,7 +106,7 @@ mod tests {
             let tick = schedule.claim(after(start, late));
             let due = after(start, 10.0 * f64::from(skipped));
             assert_eq!(tick, Tick { due, skipped: u64::from(skipped) }, "{late} s late");
-            assert_eq!(schedule.next(), due + INTERVAL, "{late} s late");
+            assert_eq!(schedule.next, due + INTERVAL, "{late} s late");
         }
     }
 
@@ -144,25 +119,22 @@ mod tests {
             schedule.claim(start);
             assert_eq!(schedule.pass(after(start, end)), u64::from(skipped), "ended after {end} s");
             let next = after(start, 10.0 * f64::from(skipped + 1));
-            assert_eq!(schedule.next(), next, "ended after {end} s");
+            assert_eq!(schedule.next, next, "ended after {end} s");
             assert_eq!(schedule.claim(next), Tick { due: next, skipped: 0 }, "ended after {end} s");
         }
     }
 
-    /// Drives rounds that last as many seconds as `lasts` says of each; tells when each began, and what was skipped.
+    /// Makes rounds that last as many seconds as `lasts` says; tells when each began, and how many ticks were skipped.
     async fn starts(lasts: &[u64]) -> (Vec<u64>, u64) {
-        let start = Instant::now();
-        let skipped = Cell::new(0);
-        let begun = RefCell::new(Vec::new());
-        let round = async |_| {
-            begun.borrow_mut().push(start.elapsed().as_secs());
-            let count = begun.borrow().len();
-            sleep(Duration::from_secs(lasts[count - 1])).await;
-            if count == lasts.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let schedule = Schedule::new(start, INTERVAL);
-        drive(schedule, pending(), |ticks| skipped.set(skipped.get() + ticks), round).await;
-        (begun.into_inner(), skipped.get())
+        let (start, mut schedule) = schedule();
+        let (mut begun, mut skipped) = (Vec::new(), 0);
+        for &seconds in lasts {
+            let tick = schedule.tick().await;
+            begun.push(start.elapsed().as_secs());
+            let ((), meanwhile) = schedule.during(sleep(Duration::from_secs(seconds))).await;
+            skipped += tick.skipped + meanwhile;
+        }
+        (begun, skipped)
     }
 
     #[tokio::test(start_paused = true)]
@@ -176,29 +148,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_round_under_way_outlives_the_end() {
-        let start = Instant::now();
-        let finished = Cell::new(0);
-        let round = async |_| {
-            sleep(Duration::from_secs(7)).await;
-            finished.set(finished.get() + 1);
-            ControlFlow::Continue(())
-        };
-        drive(Schedule::new(start, INTERVAL), sleep(Duration::from_secs(12)), |_| {}, round).await;
-        assert_eq!((finished.get(), start.elapsed().as_secs()), (2, 17));
+    async fn a_paused_process_skips_ticks_and_goes_on_in_step() {
+        let (start, mut schedule) = schedule();
+        schedule.tick().await;
+        // Nothing ran for so long, not even the timers.
+        advance(Duration::from_secs(47)).await;
+        let tick = schedule.tick().await;
+        assert_eq!((tick.due, tick.skipped), (after(start, 40.0), 3));
+        assert_eq!(schedule.tick().await, Tick { due: after(start, 50.0), skipped: 0 });
+        assert_eq!(start.elapsed().as_secs(), 50);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_end_between_two_ticks_is_heeded_at_once() {
-        let start = Instant::now();
-        let round = async |_| ControlFlow::Continue(());
-        drive(Schedule::new(start, INTERVAL), sleep(Duration::from_secs(12)), |_| {}, round).await;
-        assert_eq!(start.elapsed().as_secs(), 12);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_round_begins_once_the_end_has_come() {
-        let round = async |_| panic!("a round began");
-        drive(Schedule::new(Instant::now(), INTERVAL), ready(()), |_| {}, round).await;
+    async fn a_wait_that_is_given_up_loses_no_tick() {
+        let (start, mut schedule) = schedule();
+        schedule.tick().await;
+        assert!(timeout(Duration::from_secs(9), schedule.tick()).await.is_err());
+        assert_eq!(schedule.tick().await, Tick { due: after(start, 10.0), skipped: 0 });
     }
 }

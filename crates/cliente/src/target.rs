@@ -7,7 +7,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 /// `host:port`. A name is resolved anew each round, so nothing is known of it here but its form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     text: String,
     host: String,
@@ -16,7 +16,7 @@ pub struct Target {
 
 /// Why a text is no target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("expected host:port, such as 127.0.0.1:8888, [::1]:8888 or servidor.example:8888")]
+#[error("no host and port")]
 pub struct NoTarget;
 
 impl Target {

@@ -1,0 +1,98 @@
+//! What all rounds of this process came to: told to people, and logged within a budget.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use daemon::logging::Budget;
+use daemon::supervisor::Supervised;
+use tracing::info;
+
+use crate::settings::Own;
+
+/// Counts over all targets, and how much more may be logged of single rounds.
+#[derive(Debug)]
+pub struct Totals {
+    under_way: AtomicU64,
+    rounds: AtomicU64,
+    right: AtomicU64,
+    failed: AtomicU64,
+    skipped: AtomicU64,
+    pub(crate) completed_lines: Budget,
+    pub(crate) failed_lines: Budget,
+}
+
+/// A round under way; dropping it ends it, whichever way.
+#[derive(Debug)]
+pub(crate) struct UnderWay<'a>(&'a Totals);
+
+impl Totals {
+    /// Nothing yet; so many lines a second may be logged of each event.
+    pub fn new(lines_per_second: u32) -> Self {
+        Self {
+            under_way: AtomicU64::new(0),
+            rounds: AtomicU64::new(0),
+            right: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            completed_lines: Budget::new("round completed", lines_per_second),
+            failed_lines: Budget::new("round failed", lines_per_second),
+        }
+    }
+
+    pub(crate) fn begun(&self) -> UnderWay<'_> {
+        self.rounds.fetch_add(1, Relaxed);
+        self.under_way.fetch_add(1, Relaxed);
+        UnderWay(self)
+    }
+
+    pub(crate) fn skip(&self, ticks: u64) {
+        self.skipped.fetch_add(ticks, Relaxed);
+    }
+
+    /// Rounds that have begun and not ended.
+    pub fn under_way(&self) -> u64 {
+        self.under_way.load(Relaxed)
+    }
+
+    /// Logs the end of the run; `forced` is how many rounds were cut short.
+    pub fn log_stopped(&self, forced: u64) {
+        let [rounds, right, failed, skipped] = self.counts();
+        info!(forced, rounds, right, failed, skipped, "stopped");
+    }
+
+    fn counts(&self) -> [u64; 4] {
+        [&self.rounds, &self.right, &self.failed, &self.skipped].map(|counter| counter.load(Relaxed))
+    }
+}
+
+impl Supervised for Totals {
+    type Own = Own;
+
+    fn status(&self) -> String {
+        let [rounds, right, failed, skipped] = self.counts();
+        format!("{rounds} rounds: {right} right, {failed} failed; {skipped} ticks skipped")
+    }
+
+    fn report(&self, uptime: Duration) {
+        let [rounds, right, failed, skipped] = self.counts();
+        let (uptime_s, under_way) = (uptime.as_secs(), self.under_way());
+        info!(uptime_s, under_way, rounds, right, failed, skipped, "state");
+    }
+
+    fn refill_budgets(&self, per_second: u32) -> u64 {
+        [&self.completed_lines, &self.failed_lines].into_iter().map(|budget| budget.refill(per_second)).sum()
+    }
+}
+
+impl UnderWay<'_> {
+    pub(crate) fn finish(self, right: bool) {
+        let counter = if right { &self.0.right } else { &self.0.failed };
+        counter.fetch_add(1, Relaxed);
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Relaxed);
+    }
+}
