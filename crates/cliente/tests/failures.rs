@@ -1,0 +1,88 @@
+//! Each way in which a round can fail, as logs and metrics of the real daemon tell it.
+
+mod support;
+
+use std::net::SocketAddr;
+
+use socket2::{Domain, Socket, Type};
+use support::{CLIENTE, held, honest, serve};
+use testkit::{Daemon, scrape};
+
+const REASONS: [&str; 10] = [
+    "resolve",
+    "refused",
+    "unreachable",
+    "connect_timeout",
+    "reply_timeout",
+    "reset",
+    "closed",
+    "wrong_reply",
+    "server_error",
+    "other",
+];
+
+/// Bound, but not listening.
+fn refusing() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("it is bound");
+    (socket, address)
+}
+
+#[test]
+fn each_reason_is_logged_and_counted_once() {
+    let (_refusing, refused) = refusing();
+    let (silent, _unanswered) = held();
+    let servers = [
+        (refused.to_string(), "refused", "Connection refused"),
+        ("servidor.invalid:8888".to_owned(), "resolve", "cannot be resolved"),
+        ("255.255.255.255:8888".to_owned(), "unreachable", "unreachable"),
+        (silent.to_string(), "reply_timeout", "no whole reply within 500ms"),
+        (serve(support::Asked::reset).to_string(), "reset", "reset by peer"),
+        (serve(drop).to_string(), "closed", "closed the connection without a reply"),
+        (serve(|mut asked| asked.say(b"IMPAR\n")).to_string(), "wrong_reply", r#"received "IMPAR\n""#),
+        (
+            serve(|mut asked| asked.say("ERRO ocupado: mais tarde\n".as_bytes())).to_string(),
+            "server_error",
+            r#"answered "ERRO ocupado: mais tarde""#,
+        ),
+    ];
+    let honest = honest().to_string();
+    let targets = servers.iter().map(|(server, ..)| server.as_str()).chain([honest.as_str()]);
+    let targets = targets.collect::<Vec<_>>().join(",");
+    // One round each, and then nothing for the rest of the test.
+    let daemon =
+        Daemon::start(CLIENTE, &["--target", &targets, "--interval", "1h", "--reply-timeout", "500ms"]);
+
+    for (server, reason, error) in &servers {
+        let line = daemon.wait_for_line(server, |line| line["server"] == *server);
+        assert_eq!((&line["message"], &line["level"]), (&"round failed".into(), &"WARN".into()), "{line}");
+        assert_eq!(line["reason"], *reason, "{line}");
+        assert!(line["error"].as_str().is_some_and(|text| text.contains(error)), "{line}");
+        assert!(line["elapsed_us"].is_u64(), "{line}");
+    }
+    let right = daemon.wait_for_line("a right reply", |line| line["server"] == honest);
+    assert_eq!((&right["message"], &right["level"]), (&"round completed".into(), &"INFO".into()), "{right}");
+
+    let metrics = scrape(daemon.metrics_address());
+    for (server, reason, _) in &servers {
+        for other in REASONS {
+            let labels = [("server", server.as_str()), ("reason", other)];
+            let count = metrics.count("cliente_round_failures_total", &labels);
+            assert_eq!(count, u64::from(other == *reason), "{server} {other}");
+        }
+        let server = [("server", server.as_str())];
+        assert_eq!(metrics.count("cliente_rounds_total", &server), 1);
+        assert_eq!(metrics.count("cliente_up", &server), 0);
+        assert_eq!(metrics.count("cliente_last_success_timestamp_seconds", &server), 0);
+        assert_eq!(metrics.count("cliente_round_trip_seconds_count", &server), 0, "{server:?}");
+        let connected = !matches!(*reason, "refused" | "resolve" | "unreachable");
+        assert_eq!(metrics.count("cliente_connections_total", &server), u64::from(connected), "{server:?}");
+        assert_eq!(
+            metrics.count("cliente_connect_seconds_count", &server),
+            u64::from(connected),
+            "{server:?}"
+        );
+        assert_eq!(metrics.count("cliente_schedule_delay_seconds_count", &server), 1);
+    }
+}

@@ -1,0 +1,139 @@
+//! Settings of `cliente`: what is refused and how it is told, what is in force, and what a file may say.
+
+mod support;
+
+use std::fs;
+use std::process::{Command, Output};
+
+use support::CLIENTE;
+use tempfile::TempDir;
+
+fn cliente(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(CLIENTE);
+    command.args(arguments).env_clear().envs(variables.iter().copied());
+    command.output().expect("it starts and ends")
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).expect("UTF-8")
+}
+
+const TARGET: &str =
+    "expected a host and a port, such as 127.0.0.1:8888, [::1]:8888 or servidor.example:8888";
+const PERIOD: &str = "expected a duration from 1ms to 365days, such as 200ms, 10s or 1m";
+
+#[test]
+fn wrong_values_are_refused() {
+    for (name, value, problem) in [
+        ("target", "servidor", TARGET),
+        ("target", "servidor:0", TARGET),
+        ("target", "::1:8888", TARGET),
+        ("target", "http://servidor:80", TARGET),
+        ("target", "a:1,b:2,a:1", "\"a:1\" is given twice"),
+        ("interval", "0s", PERIOD),
+        ("interval", "10", PERIOD),
+        ("connection", "pooled", "expected fresh or kept"),
+        ("connect-timeout", "-1s", PERIOD),
+        ("reply-timeout", "soon", PERIOD),
+        ("drain-timeout", "0ms", PERIOD),
+        ("worker-threads", "0", "expected a whole number from 1 to 1024, or auto"),
+    ] {
+        let output = cliente(&[&format!("--{name}"), value], &[]);
+        assert_eq!(output.status.code(), Some(78), "--{name} {value}");
+        let expected = format!("cliente: 1 setting is wrong\n  --{name} {value}: {problem}\n");
+        assert_eq!(stderr(&output), expected);
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("cliente.toml");
+    fs::write(&file, "intervall = \"1s\"\ntarget = [\"a:1\", 7]\n").expect("a file");
+    let file = file.to_str().expect("UTF-8");
+    let variables = [("CLIENTE_CONNECTION", "none"), ("CLIENTE_SERVICE_HOST", "of Kubernetes")];
+    let output = cliente(&["--config", file, "--reply-timeout", "0s"], &variables);
+    assert_eq!(output.status.code(), Some(78));
+    let expected = format!(
+        "cliente: 4 settings are wrong\n  \
+         {file}:1:1: unknown key `intervall`, expected `interval`?\n  \
+         {file}:2:10: target = [\"a:1\", 7]: \"7\": {TARGET}\n  \
+         CLIENTE_CONNECTION=none: expected fresh or kept\n  \
+         --reply-timeout 0s: {PERIOD}\n"
+    );
+    assert_eq!(stderr(&output), expected);
+}
+
+#[test]
+fn no_rounds_are_no_number_of_rounds() {
+    for count in ["0", "-1", "many", ""] {
+        let output = cliente(&["--count", count], &[]);
+        assert_eq!(output.status.code(), Some(78), "--count {count}");
+        assert!(stderr(&output).contains("--count <N>"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_settings_in_force_are_shown() {
+    let output = cliente(
+        &["--check-config", "--target", "[::1]:8888", "--target", "servidor.example:9"],
+        &[("CLIENTE_INTERVAL", "90s"), ("CLIENTE_CONNECTION", "")],
+    );
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        stdout(&output),
+        "target = [\"[::1]:8888\", \"servidor.example:9\"]\n\
+         interval = \"1m 30s\"\n\
+         connection = \"fresh\"\n\
+         connect-timeout = \"3s\"\n\
+         reply-timeout = \"3s\"\n\
+         drain-timeout = \"5s\"\n\
+         metrics-listen = \"127.0.0.1:9889\"\n\
+         metrics-allow = [\"127.0.0.0/8\", \"::1/128\"]\n\
+         log-level = \"info\"\n\
+         log-format = \"auto\"\n\
+         log-events-per-second = 50\n\
+         worker-threads = 1\n"
+    );
+}
+
+#[test]
+fn a_limited_run_has_quieter_defaults() {
+    let output = cliente(&["--check-config", "--count", "3"], &[]);
+    assert!(stdout(&output).contains("\nmetrics-listen = \"off\"\n"), "{output:?}");
+    assert!(stdout(&output).contains("\nlog-level = \"warn\"\n"), "{output:?}");
+    let set = ["--check-config", "--count", "3", "--metrics-listen", "127.0.0.1:1", "--log-level", "info"];
+    let output = cliente(&set, &[]);
+    assert!(stdout(&output).contains("\nmetrics-listen = \"127.0.0.1:1\"\n"), "{output:?}");
+    assert!(stdout(&output).contains("\nlog-level = \"info\"\n"), "{output:?}");
+}
+
+#[test]
+fn the_default_file_says_what_is_the_default() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("cliente.toml");
+    let text = cliente(&["--default-config"], &[]);
+    let uncommented: String = stdout(&text)
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .filter(|line| line.contains(" = ") && !line.starts_with(' '))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    fs::write(&file, &uncommented).expect("a file");
+    let from_file = cliente(&["--check-config", "--config", file.to_str().expect("UTF-8")], &[]);
+    assert_eq!(from_file.status.code(), Some(0), "{}\n{uncommented}", stderr(&from_file));
+    assert_eq!(stdout(&from_file), stdout(&cliente(&["--check-config"], &[])));
+    assert_eq!(uncommented.lines().count(), 12);
+}
+
+#[test]
+fn help_tells_this_daemons_defaults() {
+    let output = cliente(&["--help"], &[]);
+    for default in ["[default: 127.0.0.1:9889; not reloaded]", "[default: 1; not reloaded]", "--count <N>"] {
+        assert!(stdout(&output).contains(default), "{default} in\n{}", stdout(&output));
+    }
+}
