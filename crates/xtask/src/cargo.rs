@@ -27,10 +27,10 @@ pub(crate) fn run(mut command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds these binaries of the workspace, and tells where they are, in the same order.
-pub(crate) fn build(binaries: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
+/// Builds these crates of the workspace, and tells where their binaries of the same names are, in the same order.
+pub(crate) fn build(crates: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut command = cargo(&["build", "--profile", profile]);
-    command.args(binaries.iter().flat_map(|binary| ["--package", binary, "--bin", binary]));
+    command.args(crates.iter().flat_map(|name| ["-p", name]));
     println!("==> {}", shown(&command));
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().context("cannot start cargo")?;
@@ -41,16 +41,16 @@ pub(crate) fn build(binaries: &[&str], profile: &str) -> anyhow::Result<Vec<Path
         .split(|&byte| byte == b'\n')
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
-    let executable = |binary: &&str| {
+    let executable = |name: &&str| {
         let artifact = messages.iter().find(|message| {
             message["reason"] == "compiler-artifact"
-                && message["target"]["name"] == **binary
+                && message["target"]["name"] == **name
                 && message["executable"].is_string()
         });
         let path = artifact.and_then(|message| message["executable"].as_str());
-        path.map(PathBuf::from).with_context(|| format!("cargo built no {binary}"))
+        path.map(PathBuf::from).with_context(|| format!("cargo built no {name}"))
     };
-    binaries.iter().map(executable).collect()
+    crates.iter().map(executable).collect()
 }
 
 /// The command as a person would type it, variables first.

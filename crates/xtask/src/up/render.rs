@@ -49,6 +49,13 @@ fn body(fields: &Map<String, Value>) -> String {
     let number = |name| fields.get(name).and_then(Value::as_u64).unwrap_or(0);
     let message = text("message");
     match message.as_str() {
+        "listening" => {
+            let inherited =
+                if fields.get("inherited") == Some(&Value::Bool(true)) { ", inherited" } else { "" };
+            let rest = format!("{}, up to {} connections", text("address"), number("max_connections"));
+            columns(&message, "", "", &(rest + inherited))
+        }
+        "metrics listening" => columns(&message, "", "", &text("address")),
         "connection established" => {
             columns(&message, "", &format!("#{}", number("connection")), &text("peer"))
         }
@@ -145,6 +152,15 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_told_with_what_it_is_for() {
+        let fields = r#""message":"listening","address":"[::1]:8888","max_connections":5,"inherited":true"#;
+        assert_eq!(
+            PLAIN.line(Name::Servidor, &logged("INFO", fields)),
+            "12:01:05 servidor listening                       [::1]:8888, up to 5 connections, inherited"
+        );
+    }
+
+    #[test]
     fn a_connection_is_seen_from_its_beginning_to_its_end() {
         let fields = r#""message":"connection established","connection":3,"peer":"[::1]:50412""#;
         assert_eq!(
@@ -174,11 +190,10 @@ mod tests {
 
     #[test]
     fn fields_of_other_messages_are_named() {
-        let fields =
-            r#""message":"listening","address":"127.0.0.1:8888","max_connections":5,"inherited":false"#;
+        let fields = r#""message":"draining","rounds":1,"wait":"2s""#;
         assert_eq!(
-            PLAIN.line(Name::Servidor, &logged("INFO", fields)),
-            "12:01:05 servidor listening address=127.0.0.1:8888 inherited=false max_connections=5"
+            PLAIN.line(Name::Cliente, &logged("INFO", fields)),
+            "12:01:05 cliente  draining rounds=1 wait=2s"
         );
     }
 

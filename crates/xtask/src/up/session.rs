@@ -119,6 +119,8 @@ impl Session {
     /// The first signal stops one after the other, the second at once, the third without asking.
     fn interrupted(&mut self) {
         self.signals += 1;
+        // The terminal has written ^C where the next line would begin.
+        self.show("");
         match self.signals {
             1 if self.stopping => {}
             1 => self.stop(),
