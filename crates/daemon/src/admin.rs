@@ -63,8 +63,11 @@ pub fn open(
     settings: MetricsListen,
     is_given: bool,
 ) -> anyhow::Result<Option<TcpListener>> {
-    let MetricsListen::At(address) = settings else { return Ok(None) };
-    let listeners = listener::open(inherited, "metrics", "metrics-listen", &[address], is_given)?;
+    let configured = match settings {
+        MetricsListen::Off => Vec::new(),
+        MetricsListen::At(address) => vec![address],
+    };
+    let listeners = listener::open(inherited, "metrics", "metrics-listen", &configured, is_given)?;
     let Some(Listener { socket, address, inherited }) = listeners.into_iter().next() else { return Ok(None) };
     tracing::info!(%address, inherited, "metrics listening");
     Ok(Some(socket))

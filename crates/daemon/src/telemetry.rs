@@ -85,7 +85,7 @@ impl Telemetry {
         self.process.collect();
         // The library reads it from /proc/stat, which hardened units hide (ProcSubset=pid).
         self.process_start.set(seconds_since_epoch(self.started));
-        self.recorder.render()
+        with_exact_cpu_time(&self.recorder.render())
     }
 
     /// Settles what histograms have queued: to be called about once a second.
@@ -117,6 +117,15 @@ impl Telemetry {
     }
 }
 
+/// Puts the CPU time in place of the library's, which is in whole seconds: a canary uses one in an hour.
+fn with_exact_cpu_time(metrics: &str) -> String {
+    const NAME: &str = "\nprocess_cpu_seconds_total ";
+    let Some((before, rest)) = metrics.split_once(NAME) else { return metrics.to_owned() };
+    let after = rest.find('\n').map_or("", |end| &rest[end..]);
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    format!("{before}{NAME}{}.{:06}{after}", time.tv_sec, time.tv_nsec / 1000)
+}
+
 /// A gauge with its help text.
 pub fn described_gauge(name: String, help: &'static str) -> Gauge {
     describe_gauge!(name.clone(), help);
@@ -132,4 +141,22 @@ pub fn described_counter(name: String, help: &'static str) -> Counter {
 /// A point in time as metrics tell it.
 pub fn seconds_since_epoch(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_cpu_time_is_replaced() {
+        let metrics = "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 0\n\nother 1\n";
+        let exact = with_exact_cpu_time(metrics);
+        let (name, rest) = exact.split_once("counter\n").expect("the type stays");
+        let value = rest.strip_suffix("\n\nother 1\n").expect("what follows stays");
+        assert_eq!(name, "# TYPE process_cpu_seconds_total ");
+        let seconds: f64 =
+            value.strip_prefix("process_cpu_seconds_total ").expect("the name").parse().expect("a number");
+        assert!(seconds > 0.0);
+        assert_eq!(with_exact_cpu_time("other 1\n"), "other 1\n");
+    }
 }

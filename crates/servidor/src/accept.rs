@@ -71,9 +71,9 @@ impl Acceptor {
     }
 
     async fn accept_failed(&self, error: &io::Error) {
-        self.context.metrics.accept_failed();
-        self.context.events.accept_failed(error);
         if let Some(pause) = pause_after(error) {
+            self.context.metrics.accept_failed();
+            self.context.events.accept_failed(error);
             tokio::time::sleep(pause).await;
         }
     }
@@ -113,9 +113,11 @@ impl Acceptor {
                 match accepted {
                     Ok((stream, peer)) => self.admit(stream, peer),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) if pause_after(&error).is_none() => {}
                     Err(error) => {
                         self.context.metrics.accept_failed();
                         self.context.events.accept_failed(&error);
+                        break;
                     }
                 }
             }
