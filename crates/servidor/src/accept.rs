@@ -191,3 +191,34 @@ async fn serve(stream: TcpStream, mut open: Open, settings: Arc<Own>) {
         context.let_linger(async move { linger(&mut stream, by).await });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_its_connection_alone_and_is_counted_once() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let settings = daemon::settings::start::<Own>(&crate::settings::PROGRAM, ["servidor".into()])
+            .expect("the defaults are in order")
+            .settings;
+        let context = metrics::with_local_recorder(&recorder, || Context::new(&settings));
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let open = Open::begin(Arc::clone(&context), address, context.places.take());
+        assert_eq!(context.places.active(), 1);
+
+        let task = tokio::spawn(async move {
+            let _open = open;
+            panic!("a fault of this program");
+        });
+
+        assert!(task.await.is_err_and(|error| error.is_panic()));
+        assert_eq!(context.places.active(), 0);
+        let metrics = recorder.handle().render();
+        let closed = |reason: &str| format!("servidor_connections_closed_total{{reason=\"{reason}\"}}");
+        assert!(metrics.contains(&format!("{} 1\n", closed("panic"))), "{metrics}");
+        assert!(metrics.contains(&format!("{} 0\n", closed("forced"))), "{metrics}");
+    }
+}

@@ -5,7 +5,6 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as Cx, Poll, ready};
-use std::time::Duration;
 
 use protocol::{Tail, decode_unterminated};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,9 +16,6 @@ use crate::exchange::{Rest, answer_lines, answer_one, with_scratch};
 use crate::metrics::{Reason, Tally};
 use crate::settings::Own;
 use crate::stop::Deadlines;
-
-/// How much of what has arrived at the stop is still read.
-const MOST_AT_STOP: usize = 64 * 1024;
 
 /// A stream that can also be read without the reactor, which may not know yet of bytes that the kernel has.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin {
@@ -66,7 +62,7 @@ struct Stalled {
 
 /// What an exchange found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+pub(crate) enum Found {
     Requests,
     EndOfStream,
     Oversize,
@@ -99,6 +95,11 @@ impl<S: Stream> Connection<S> {
     /// How many requests have been answered.
     pub fn requests(&self) -> u64 {
         self.requests
+    }
+
+    /// Whether there are bytes that no line end has followed yet.
+    pub(crate) fn line_has_begun(&self) -> bool {
+        !self.tail.is_empty()
     }
 
     /// The stream, to be closed.
@@ -140,7 +141,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// When to lose patience, and with what.
-    fn alarm(&self) -> (Instant, Reason) {
+    pub(crate) fn alarm(&self) -> (Instant, Reason) {
         let settings = &self.settings;
         if let Some(stalled) = &self.stalled {
             return (stalled.since + settings.write_timeout.get(), Reason::SlowReader);
@@ -158,16 +159,26 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Reads once and answers, or goes on with replies that the peer did not take.
-    fn poll_exchange(&mut self, cx: &mut Cx<'_>) -> Poll<io::Result<Found>> {
+    pub(crate) fn poll_exchange(&mut self, cx: &mut Cx<'_>) -> Poll<io::Result<Found>> {
         if self.stalled.is_some() {
             return self.poll_unstall(cx);
         }
+        self.exchange(cx, |stream, buffer, cx| {
+            let mut buffer = ReadBuf::new(buffer);
+            Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+        })
+    }
+
+    /// Reads once by `read`, and answers.
+    pub(crate) fn exchange(
+        &mut self,
+        cx: &mut Cx<'_>,
+        read: impl FnOnce(&mut S, &mut [u8], &mut Cx<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<Found>> {
         with_scratch(|scratch| {
             let kept = self.tail.as_bytes().len();
             scratch.input[..kept].copy_from_slice(self.tail.as_bytes());
-            let mut buffer = ReadBuf::new(&mut scratch.input[kept..]);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-            let read = buffer.filled().len();
+            let read = ready!(read(&mut self.stream, &mut scratch.input[kept..], cx))?;
             if read == 0 {
                 return Poll::Ready(Ok(Found::EndOfStream));
             }
@@ -255,7 +266,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Takes the tail, which nothing will end, for a request, and answers it in the peer's own manner.
-    async fn answer_tail(&mut self, reason: Reason) -> io::Result<Reason> {
+    pub(crate) async fn answer_tail(&mut self, reason: Reason) -> io::Result<Reason> {
         if self.tail.is_empty() {
             return Ok(reason);
         }
@@ -280,7 +291,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Waits until the peer has taken its replies; says whether it did so in time.
-    async fn unstall(&mut self) -> io::Result<bool> {
+    pub(crate) async fn unstall(&mut self) -> io::Result<bool> {
         while let Some(stalled) = &self.stalled {
             let until = stalled.since + self.settings.write_timeout.get();
             match tokio::time::timeout_at(until, poll_fn(|cx| self.poll_unstall(cx))).await {
@@ -290,83 +301,6 @@ impl<S: Stream> Connection<S> {
         }
         Ok(true)
     }
-
-    /// The stop: answers what has reached the host, gives a newcomer a moment, and is done.
-    async fn wind_up(&mut self, deadlines: Deadlines) -> io::Result<Reason> {
-        if !self.unstall().await? {
-            return Ok(Reason::SlowReader);
-        }
-        if self.requests == 0 && self.answer_arrived().await? == Arrived::Nothing {
-            let grace = deadlines.first_request.saturating_duration_since(Instant::now());
-            if let Some(reason) = self.await_first_request(grace).await? {
-                return Ok(reason);
-            }
-        }
-        match self.answer_arrived().await? {
-            Arrived::TooMuch => Ok(Reason::Stopping),
-            Arrived::Oversize => Ok(Reason::Oversize),
-            Arrived::Nothing => self.answer_tail(Reason::Stopping).await,
-            Arrived::EndOfStream => self.answer_tail(Reason::Client).await,
-        }
-    }
-
-    /// Answers what the kernel has, past the reactor, which may not know yet.
-    async fn answer_arrived(&mut self) -> io::Result<Arrived> {
-        let mut read_in_all = 0;
-        while read_in_all < MOST_AT_STOP {
-            let found = poll_fn(|cx| {
-                Poll::Ready(with_scratch(|scratch| {
-                    let kept = self.tail.as_bytes().len();
-                    scratch.input[..kept].copy_from_slice(self.tail.as_bytes());
-                    let read = self.stream.read_now(&mut scratch.input[kept..])?;
-                    read_in_all += read;
-                    if read == 0 {
-                        return Ok(Found::EndOfStream);
-                    }
-                    self.answer(&scratch.input[..kept + read], &mut scratch.output, cx)
-                }))
-            });
-            match found.await {
-                Ok(Found::Requests) => {}
-                Ok(Found::Oversize) => return Ok(Arrived::Oversize),
-                Ok(Found::EndOfStream) => return Ok(Arrived::EndOfStream),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Arrived::Nothing),
-                Err(error) => return Err(error),
-            }
-            if !self.unstall().await? {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-        }
-        Ok(Arrived::TooMuch)
-    }
-
-    /// Waits for the first request of a peer that has sent nothing yet; `Some` if that ends the connection.
-    async fn await_first_request(&mut self, grace: Duration) -> io::Result<Option<Reason>> {
-        let until = Instant::now() + grace;
-        while self.requests == 0 {
-            let until = if self.tail.is_empty() { until } else { until.min(self.alarm().0) };
-            let Ok(found) = tokio::time::timeout_at(until, poll_fn(|cx| self.poll_exchange(cx))).await else {
-                return Ok(None);
-            };
-            match found? {
-                Found::Requests => {}
-                Found::EndOfStream => return self.answer_tail(Reason::Client).await.map(Some),
-                Found::Oversize => return Ok(Some(Reason::Oversize)),
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// What a look at what had arrived by the stop came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Arrived {
-    /// No more is there now.
-    Nothing,
-    EndOfStream,
-    Oversize,
-    /// More than is read at a stop: the line that is cut there is no request.
-    TooMuch,
 }
 
 /// Resolves when `deadline` has passed. The timer is moved only when it must go off earlier, or has gone off too

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod places;
 pub mod settings;
 pub mod stop;
+mod wind_up;
 
 use std::sync::Arc;
 
