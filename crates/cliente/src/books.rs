@@ -7,7 +7,6 @@ use std::time::Duration;
 use daemon::event_within;
 use protocol::{Number, answer};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -61,7 +60,7 @@ impl Books {
     }
 
     pub(crate) fn begun(&self, tick: Tick) -> UnderWay<'_> {
-        self.metrics.begun(Instant::now() - tick.due);
+        self.metrics.begun(tick.delay);
         let under_way = self.totals.begun();
         self.started.cancel();
         under_way

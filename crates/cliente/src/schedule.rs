@@ -15,8 +15,8 @@ pub struct Schedule {
 /// A tick whose round begins now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
-    /// When it was meant to begin.
-    pub due: Instant,
+    /// How long ago it was meant to begin; less than an interval.
+    pub delay: Duration,
     /// How many ticks before it were missed by a whole interval or more.
     pub skipped: u64,
 }
@@ -43,9 +43,9 @@ impl Schedule {
     /// paused, or its host was, and what was missed then tells nothing now.
     fn claim(&mut self, now: Instant) -> Tick {
         let skipped = self.skip(self.lateness(now) / self.interval.as_nanos());
-        let due = self.next;
+        let delay = now.saturating_duration_since(self.next);
         self.next += self.interval;
-        Tick { due, skipped }
+        Tick { delay, skipped }
     }
 
     /// Skips the ticks that fell due before `now`, when a round ended; one that is barely late is skipped too.
@@ -84,7 +84,7 @@ mod tests {
     fn the_first_tick_is_due_at_the_start() {
         let (start, mut schedule) = schedule();
         assert_eq!(schedule.next, start);
-        assert_eq!(schedule.claim(start), Tick { due: start, skipped: 0 });
+        assert_eq!(schedule.claim(start), Tick { delay: Duration::ZERO, skipped: 0 });
     }
 
     #[test]
@@ -93,9 +93,9 @@ mod tests {
         for tick in 0..1000 {
             let due = start + INTERVAL * tick;
             assert_eq!(schedule.next, due);
-            let late = due + Duration::from_millis(u64::from(tick * 9));
-            assert_eq!(schedule.claim(late), Tick { due, skipped: 0 });
-            assert_eq!(schedule.pass(late), 0);
+            let delay = Duration::from_millis(u64::from(tick * 9));
+            assert_eq!(schedule.claim(due + delay), Tick { delay, skipped: 0 });
+            assert_eq!(schedule.pass(due + delay), 0);
         }
     }
 
@@ -103,9 +103,10 @@ mod tests {
     fn ticks_a_whole_interval_late_are_skipped() {
         for (late, skipped) in [(9.999, 0_u32), (10.0, 1), (19.999, 1), (20.0, 2), (1_000_000.0, 100_000)] {
             let (start, mut schedule) = schedule();
-            let tick = schedule.claim(after(start, late));
             let due = after(start, 10.0 * f64::from(skipped));
-            assert_eq!(tick, Tick { due, skipped: u64::from(skipped) }, "{late} s late");
+            let delay = after(start, late) - due;
+            let tick = schedule.claim(after(start, late));
+            assert_eq!(tick, Tick { delay, skipped: u64::from(skipped) }, "{late} s late");
             assert_eq!(schedule.next, due + INTERVAL, "{late} s late");
         }
     }
@@ -120,7 +121,8 @@ mod tests {
             assert_eq!(schedule.pass(after(start, end)), u64::from(skipped), "ended after {end} s");
             let next = after(start, 10.0 * f64::from(skipped + 1));
             assert_eq!(schedule.next, next, "ended after {end} s");
-            assert_eq!(schedule.claim(next), Tick { due: next, skipped: 0 }, "ended after {end} s");
+            let tick = Tick { delay: Duration::ZERO, skipped: 0 };
+            assert_eq!(schedule.claim(next), tick, "ended after {end} s");
         }
     }
 
@@ -154,8 +156,8 @@ mod tests {
         // Nothing ran for so long, not even the timers.
         advance(Duration::from_secs(47)).await;
         let tick = schedule.tick().await;
-        assert_eq!((tick.due, tick.skipped), (after(start, 40.0), 3));
-        assert_eq!(schedule.tick().await, Tick { due: after(start, 50.0), skipped: 0 });
+        assert_eq!((tick.delay.as_secs(), tick.skipped), (7, 3));
+        assert_eq!(schedule.tick().await.skipped, 0);
         assert_eq!(start.elapsed().as_secs(), 50);
     }
 
@@ -164,6 +166,7 @@ mod tests {
         let (start, mut schedule) = schedule();
         schedule.tick().await;
         assert!(timeout(Duration::from_secs(9), schedule.tick()).await.is_err());
-        assert_eq!(schedule.tick().await, Tick { due: after(start, 10.0), skipped: 0 });
+        assert_eq!(schedule.tick().await.skipped, 0);
+        assert_eq!(start.elapsed().as_secs(), 10);
     }
 }

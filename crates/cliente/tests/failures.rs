@@ -37,7 +37,7 @@ fn each_reason_is_logged_and_counted_once() {
         (refused.to_string(), "refused", "Connection refused"),
         ("servidor.invalid:8888".to_owned(), "resolve", "cannot be resolved"),
         ("255.255.255.255:8888".to_owned(), "unreachable", "unreachable"),
-        (silent.to_string(), "reply_timeout", "no whole reply within 500ms"),
+        (silent.to_string(), "reply_timeout", "no whole reply within 2s"),
         (serve(support::Asked::reset).to_string(), "reset", "reset by peer"),
         (serve(drop).to_string(), "closed", "closed the connection without a reply"),
         (serve(|mut asked| asked.say(b"IMPAR\n")).to_string(), "wrong_reply", r#"received "IMPAR\n""#),
@@ -51,8 +51,7 @@ fn each_reason_is_logged_and_counted_once() {
     let targets = servers.iter().map(|(server, ..)| server.as_str()).chain([honest.as_str()]);
     let targets = targets.collect::<Vec<_>>().join(",");
     // One round each, and then nothing for the rest of the test.
-    let daemon =
-        Daemon::start(CLIENTE, &["--target", &targets, "--interval", "1h", "--reply-timeout", "500ms"]);
+    let daemon = Daemon::start(CLIENTE, &["--target", &targets, "--interval", "1h", "--reply-timeout", "2s"]);
 
     for (server, reason, error) in &servers {
         let line = daemon.wait_for_line(server, |line| line["server"] == *server);
