@@ -175,20 +175,22 @@ impl Drop for Open {
     }
 }
 
-async fn serve(stream: TcpStream, mut open: Open, settings: Arc<Own>) {
-    let context = Arc::clone(&open.context);
-    let mut connection = Connection::new(stream, open.peer, Arc::clone(&context), settings);
-    let reason = connection.serve().await;
-    open.reason = Some(reason);
-    open.requests = connection.requests();
-    let mut stream = connection.into_stream();
-    // A failed shutdown means that the peer has gone.
-    let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
-    // The place is free at the FIN, not when the peer has taken note.
-    drop(open);
-    if !matches!(reason, Reason::Client | Reason::Io | Reason::Forced) {
-        let by = context.stop.if_begun().map(|deadlines| deadlines.forced);
-        context.let_linger(async move { linger(&mut stream, by).await });
+/// Serves `stream` to its FIN. A block rather than an async function, whose arguments would be stored twice.
+fn serve(stream: TcpStream, mut open: Open, settings: Arc<Own>) -> impl Future<Output = ()> {
+    let mut connection = Connection::new(stream, open.peer, Arc::clone(&open.context), settings);
+    async move {
+        let reason = connection.serve().await;
+        open.reason = Some(reason);
+        open.requests = connection.requests();
+        let stream = connection.into_stream();
+        // A failed shutdown means that the peer has gone.
+        let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
+        if !matches!(reason, Reason::Client | Reason::Io | Reason::Forced) {
+            let by = open.context.stop.if_begun().map(|deadlines| deadlines.forced);
+            open.context.let_linger(linger(stream, by));
+        }
+        // The place is free at the FIN, not when the peer has taken note.
+        drop(open);
     }
 }
 

@@ -124,17 +124,16 @@ impl<S: Stream> Connection<S> {
                 poll_alarm(timer.as_mut(), deadline, cx).map(|()| Event::Alarm)
             })
             .await;
+            // What comes at the end of a connection is boxed, so that an idle one has no room for it.
             let outcome = match event {
                 Event::Exchange(Ok(Found::Requests)) => continue,
-                Event::Exchange(Ok(Found::EndOfStream)) => self.answer_tail(Reason::Client).await,
+                Event::Exchange(Ok(Found::EndOfStream)) if !self.line_has_begun() => Ok(Reason::Client),
+                Event::Exchange(Ok(Found::EndOfStream)) => Box::pin(self.answer_tail(Reason::Client)).await,
                 Event::Exchange(Ok(Found::Oversize)) => Ok(Reason::Oversize),
                 Event::Exchange(Err(error)) => Err(error),
-                Event::Alarm if reason == Reason::Unterminated => self.answer_tail(reason).await,
+                Event::Alarm if reason == Reason::Unterminated => Box::pin(self.answer_tail(reason)).await,
                 Event::Alarm => Ok(reason),
-                Event::Stop(deadlines) => {
-                    let wound_up = tokio::time::timeout_at(deadlines.forced, self.wind_up(deadlines)).await;
-                    wound_up.unwrap_or(Ok(Reason::Forced))
-                }
+                Event::Stop(deadlines) => Box::pin(self.wind_up(deadlines)).await,
             };
             return outcome.unwrap_or(Reason::Io);
         }

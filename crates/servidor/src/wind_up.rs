@@ -5,7 +5,7 @@ use std::io;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::connection::{Connection, Found, Stream};
 use crate::metrics::Reason;
@@ -15,8 +15,13 @@ use crate::stop::Deadlines;
 const MOST_AT_STOP: usize = 64 * 1024;
 
 impl<S: Stream> Connection<S> {
-    /// The stop: answers what has reached the host, gives a newcomer a moment, and is done.
+    /// Ends the connection by the deadlines of the stop, by force if need be.
     pub(crate) async fn wind_up(&mut self, deadlines: Deadlines) -> io::Result<Reason> {
+        timeout_at(deadlines.forced, self.end_well(deadlines)).await.unwrap_or(Ok(Reason::Forced))
+    }
+
+    /// Answers what has reached the host, gives a newcomer a moment, and is done.
+    async fn end_well(&mut self, deadlines: Deadlines) -> io::Result<Reason> {
         if !self.unstall().await? {
             return Ok(Reason::SlowReader);
         }
@@ -62,7 +67,7 @@ impl<S: Stream> Connection<S> {
         let until = Instant::now() + grace;
         while self.requests() == 0 {
             let until = if self.line_has_begun() { until.min(self.alarm().0) } else { until };
-            let Ok(found) = tokio::time::timeout_at(until, poll_fn(|cx| self.poll_exchange(cx))).await else {
+            let Ok(found) = timeout_at(until, poll_fn(|cx| self.poll_exchange(cx))).await else {
                 return Ok(None);
             };
             match found? {
