@@ -31,6 +31,21 @@ async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>
     let context = Context::new(&settings);
     context.check(&settings)?;
 
+    let (settings, in_force) = watch::channel(Arc::new(settings));
+    let (phase, phase_now) = watch::channel(Phase::Starting);
+    let watchdog = Watchdog::from_environment();
+    // Signals are taken over first: whoever sees an address in the log may send one.
+    let mut supervisor = Supervisor::new(
+        Arc::clone(&context),
+        source.clone(),
+        settings,
+        phase,
+        logging,
+        Arc::clone(&telemetry),
+        watchdog.clone(),
+    )?;
+
+    let settings = in_force.borrow().clone();
     let given = |name| source.gives::<Own>(name);
     let mut inherited = Inherited::from_environment()?;
     let addresses = settings.own.listen.as_slice();
@@ -38,9 +53,6 @@ async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>
     let admin_socket = admin::open(&mut inherited, settings.common.metrics_listen, given("metrics-listen"))?;
     inherited.close_rest();
 
-    let (settings, in_force) = watch::channel(Arc::new(settings));
-    let (phase, phase_now) = watch::channel(Phase::Starting);
-    let watchdog = Watchdog::from_environment();
     let mut tasks = JoinSet::new();
     tasks.spawn(servidor::run(listeners, in_force.clone(), Arc::clone(&context), watchdog.heartbeat()));
     if let Some(socket) = admin_socket {
@@ -48,8 +60,6 @@ async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>
         let site = site::of(PROGRAM.name, context, Arc::clone(&telemetry), in_force.clone(), phase_now);
         tasks.spawn(admin::serve(socket, Arc::new(site)));
     }
-    let mut supervisor =
-        Supervisor::new(Arc::clone(&context), source, settings, phase, logging, telemetry, watchdog)?;
     supervisor.ready();
     supervisor.until_stop(&mut tasks).await?;
 
