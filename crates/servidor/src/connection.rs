@@ -286,19 +286,20 @@ impl<S: Stream> Connection<S> {
         let unread = Vec::new();
         self.stalled =
             Some(Box::new(Stalled { since: now, unsent: reply, sent: 0, unread, oversize: false }));
-        Ok(if self.unstall().await? { reason } else { Reason::SlowReader })
+        Ok(if self.unstall().await?.is_some() { reason } else { Reason::SlowReader })
     }
 
-    /// Waits until the peer has taken its replies; says whether it did so in time.
-    pub(crate) async fn unstall(&mut self) -> io::Result<bool> {
+    /// Waits until the peer has taken its replies; `None` if it did not do so in time.
+    pub(crate) async fn unstall(&mut self) -> io::Result<Option<Found>> {
+        let mut found = Found::Requests;
         while let Some(stalled) = &self.stalled {
             let until = stalled.since + self.settings.write_timeout.get();
             match tokio::time::timeout_at(until, poll_fn(|cx| self.poll_unstall(cx))).await {
-                Ok(found) => drop(found?),
-                Err(_) => return Ok(false),
+                Ok(unstalled) => found = unstalled?,
+                Err(_) => return Ok(None),
             }
         }
-        Ok(true)
+        Ok(Some(found))
     }
 }
 

@@ -22,16 +22,16 @@ impl<S: Stream> Connection<S> {
 
     /// Answers what has reached the host, gives a newcomer a moment, and is done.
     async fn end_well(&mut self, deadlines: Deadlines) -> io::Result<Reason> {
-        if !self.unstall().await? {
-            return Ok(Reason::SlowReader);
-        }
-        if self.requests() == 0 && self.answer_arrived().await? == Arrived::Nothing {
+        let mut arrived = self.answer_arrived().await?;
+        if arrived == Arrived::Nothing && self.requests() == 0 {
             let grace = deadlines.first_request.saturating_duration_since(Instant::now());
             if let Some(reason) = self.await_first_request(grace).await? {
                 return Ok(reason);
             }
+            arrived = self.answer_arrived().await?;
         }
-        match self.answer_arrived().await? {
+        match arrived {
+            Arrived::NotTaken => Ok(Reason::SlowReader),
             Arrived::TooMuch => Ok(Reason::Stopping),
             Arrived::Oversize => Ok(Reason::Oversize),
             Arrived::Nothing => self.answer_tail(Reason::Stopping).await,
@@ -42,7 +42,14 @@ impl<S: Stream> Connection<S> {
     /// Answers what the kernel has, past the reactor, which may not know yet.
     async fn answer_arrived(&mut self) -> io::Result<Arrived> {
         let mut read_in_all = 0;
-        while read_in_all < MOST_AT_STOP {
+        loop {
+            // What the reactor does not know yet includes that a new socket can be written to.
+            match self.unstall().await? {
+                Some(Found::Oversize) => return Ok(Arrived::Oversize),
+                Some(_) if read_in_all >= MOST_AT_STOP => return Ok(Arrived::TooMuch),
+                Some(_) => {}
+                None => return Ok(Arrived::NotTaken),
+            }
             let found = poll_fn(|cx| {
                 self.exchange(cx, |stream, buffer, _| {
                     Poll::Ready(stream.read_now(buffer).inspect(|read| read_in_all += read))
@@ -55,11 +62,7 @@ impl<S: Stream> Connection<S> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Arrived::Nothing),
                 Err(error) => return Err(error),
             }
-            if !self.unstall().await? {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
         }
-        Ok(Arrived::TooMuch)
     }
 
     /// Waits for the first request of a peer that has sent nothing yet; `Some` if that ends the connection.
@@ -87,6 +90,8 @@ enum Arrived {
     Nothing,
     EndOfStream,
     Oversize,
+    /// The peer does not take its replies.
+    NotTaken,
     /// More than is read at a stop: the line that is cut there is no request.
     TooMuch,
 }
