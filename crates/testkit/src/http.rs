@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::str::FromStr;
 
-use crate::DEADLINE;
+use crate::{DEADLINE, wait_until};
 
 /// What came back.
 #[derive(Debug)]
@@ -41,6 +41,19 @@ pub fn scrape(address: SocketAddr) -> Metrics {
     assert_eq!(response.status, 200, "{response:?}");
     let samples = response.body.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     Metrics { samples: samples.map(Sample::parse).collect(), text: response.body.clone() }
+}
+
+/// Reads `/metrics` until `condition` holds: what is counted after a reply or a FIN is counted a moment after it.
+pub fn scrape_until(address: SocketAddr, description: &str, condition: impl Fn(&Metrics) -> bool) -> Metrics {
+    let mut metrics = scrape(address);
+    wait_until(description, || {
+        let met = condition(&metrics);
+        if !met {
+            metrics = scrape(address);
+        }
+        met
+    });
+    metrics
 }
 
 /// One scrape.

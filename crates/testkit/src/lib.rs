@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use daemon::{Daemon, send_signal, wait_for_exit};
-pub use http::{Metrics, Response, request, scrape};
+pub use http::{Metrics, Response, request, scrape, scrape_until};
 pub use peer::Peer;
 pub use rustix::process::Signal;
 
