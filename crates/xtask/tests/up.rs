@@ -80,7 +80,7 @@ fn ctrl_c_stops_the_client_then_the_server_and_tells_how_many_rounds_went_right(
 
     assert!(arguments.starts_with("--target 127.0.0.1:4711 --interval 250ms "), "{arguments}");
     let expected = [
-        "12:01:05 servidor listening                       127.0.0.1:4711, up to 5 connections",
+        "12:01:05 servidor listening                       127.0.0.1:4711, limit 5",
         "12:01:05 servidor metrics listening               127.0.0.1:4712",
         "12:01:05 cliente  metrics listening               127.0.0.1:4713",
         "  servidor  page http://127.0.0.1:4712/  metrics http://127.0.0.1:4712/metrics",

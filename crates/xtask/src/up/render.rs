@@ -52,7 +52,7 @@ fn body(fields: &Map<String, Value>) -> String {
         "listening" => {
             let inherited =
                 if fields.get("inherited") == Some(&Value::Bool(true)) { ", inherited" } else { "" };
-            let rest = format!("{}, up to {} connections", text("address"), number("max_connections"));
+            let rest = format!("{}, limit {}", text("address"), number("max_connections"));
             columns(&message, "", "", &(rest + inherited))
         }
         "metrics listening" => columns(&message, "", "", &text("address")),
@@ -81,8 +81,11 @@ fn body(fields: &Map<String, Value>) -> String {
             columns(&message, "", &microseconds(number("elapsed_us")), &rest)
         }
         _ => {
-            let others = fields.iter().filter(|(name, _)| !COMMON.contains(&name.as_str()));
-            others.fold(message, |mut line, (name, value)| {
+            // The totals at the end are many: those that are zero say nothing.
+            let is_told = |value: &Value| message != "stopped" || value.as_u64() != Some(0);
+            let others =
+                fields.iter().filter(|(name, value)| !COMMON.contains(&name.as_str()) && is_told(value));
+            others.fold(message.clone(), |mut line, (name, value)| {
                 // Writing to a string cannot fail.
                 let _ = write!(line, " {name}={}", plain(value));
                 line
@@ -156,7 +159,7 @@ mod tests {
         let fields = r#""message":"listening","address":"[::1]:8888","max_connections":5,"inherited":true"#;
         assert_eq!(
             PLAIN.line(Name::Servidor, &logged("INFO", fields)),
-            "12:01:05 servidor listening                       [::1]:8888, up to 5 connections, inherited"
+            "12:01:05 servidor listening                       [::1]:8888, limit 5, inherited"
         );
     }
 
@@ -194,6 +197,11 @@ mod tests {
         assert_eq!(
             PLAIN.line(Name::Cliente, &logged("INFO", fields)),
             "12:01:05 cliente  draining rounds=1 wait=2s"
+        );
+        let fields = r#""message":"stopped","rounds":9,"right":9,"failed":0"#;
+        assert_eq!(
+            PLAIN.line(Name::Cliente, &logged("INFO", fields)),
+            "12:01:05 cliente  stopped right=9 rounds=9"
         );
     }
 
