@@ -3,7 +3,8 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvError, Sender};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::process::Signal;
@@ -15,6 +16,9 @@ use super::{Event, Name};
 
 /// What is rendered here must be JSON, and reach this terminal.
 const LOGS: [&str; 4] = ["--log-format", "json", "--log-level", "info"];
+
+/// Lines that come within this time are put in order. Nobody sees the delay.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 pub(super) struct Session {
     /// Each is there while it runs.
@@ -67,10 +71,12 @@ impl Session {
     /// Follows both to their ends.
     pub(super) fn run(mut self, events: &Receiver<Event>) -> anyhow::Result<()> {
         while self.servidor.is_some() || self.cliente.is_some() {
-            match events.recv()? {
-                Event::Line(name, line) => self.line(name, &line)?,
-                Event::Ended(name) => self.ended(name)?,
-                Event::Signal => self.interrupted(),
+            for event in gather(events)? {
+                match event {
+                    Event::Line(name, line) => self.line(name, &line)?,
+                    Event::Ended(name) => self.ended(name)?,
+                    Event::Signal => self.interrupted(),
+                }
             }
         }
         if let Some(Rounds { begun, right }) = self.rounds {
@@ -164,10 +170,59 @@ impl Session {
     }
 }
 
+/// Waits for an event and for those right behind it, and puts their lines in the order in which they were logged:
+/// each daemon writes its log in a thread of its own, so that the reply might be shown before the request.
+fn gather(events: &Receiver<Event>) -> Result<Vec<Event>, RecvError> {
+    let mut gathered = vec![events.recv()?];
+    let until = Instant::now() + TOGETHER;
+    while let Some(left) = until.checked_duration_since(Instant::now())
+        && let Ok(event) = events.recv_timeout(left)
+    {
+        gathered.push(event);
+    }
+    gathered.sort_by_cached_key(|event| match event {
+        Event::Line(_, line) => (false, timestamp(line)),
+        // An end comes after the last line.
+        Event::Ended(_) | Event::Signal => (true, None),
+    });
+    Ok(gathered)
+}
+
+fn timestamp(line: &str) -> Option<String> {
+    let fields: Value = serde_json::from_str(line).ok()?;
+    Some(fields["timestamp"].as_str()?.to_owned())
+}
+
 fn failure(name: Name, status: ExitStatus, stopping: bool) -> Option<String> {
     match (stopping, status.success()) {
         (true, true) => None,
         (true, false) => Some(format!("{name} did not stop well: {status}")),
         (false, _) => Some(format!("{name} ended by itself: {status}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_shown_in_the_order_in_which_they_were_logged_and_ends_after_them() {
+        let (sender, events) = channel();
+        let line = |time: &str| format!(r#"{{"timestamp":"2026-11-25T12:01:05.{time}Z"}}"#);
+        sender.send(Event::Ended(Name::Cliente)).unwrap();
+        sender.send(Event::Line(Name::Cliente, line("000002"))).unwrap();
+        sender.send(Event::Line(Name::Servidor, line("000001"))).unwrap();
+        let shown: Vec<String> = gather(&events)
+            .unwrap()
+            .into_iter()
+            .map(|event| match event {
+                Event::Line(_, line) => line,
+                Event::Ended(name) => format!("{name} ended"),
+                Event::Signal => "signal".to_owned(),
+            })
+            .collect();
+        assert_eq!(shown, [line("000001"), line("000002"), "cliente ended".to_owned()]);
     }
 }
