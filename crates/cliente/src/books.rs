@@ -69,6 +69,7 @@ impl Books {
     pub(crate) fn finished(&self, under_way: UnderWay<'_>, number: Number, outcome: Outcome) {
         under_way.finish(outcome.result.is_ok());
         self.metrics.finished(&number, &outcome);
+        self.totals.history.add(&self.target, &outcome);
         self.log(&number, &outcome);
         self.report(Event::Round(number, outcome));
     }

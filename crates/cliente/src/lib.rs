@@ -13,7 +13,9 @@
 mod books;
 pub mod draw;
 pub mod failure;
+pub mod history;
 mod metrics;
+mod page;
 mod probe;
 pub mod report;
 pub mod round;

@@ -170,7 +170,7 @@ impl fmt::Display for Latency {
 }
 
 /// A duration in three digits and a unit.
-struct Short(Duration);
+pub(crate) struct Short(pub(crate) Duration);
 
 impl fmt::Display for Short {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,8 @@ use daemon::logging::Budget;
 use daemon::supervisor::Supervised;
 use tracing::info;
 
+use crate::history::History;
+use crate::page;
 use crate::settings::Own;
 
 /// Counts over all targets, and how much more may be logged of single rounds.
@@ -17,6 +19,7 @@ pub struct Totals {
     right: AtomicU64,
     failed: AtomicU64,
     skipped: AtomicU64,
+    pub(crate) history: History,
     pub(crate) completed_lines: Budget,
     pub(crate) failed_lines: Budget,
 }
@@ -34,6 +37,7 @@ impl Totals {
             right: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
+            history: History::default(),
             completed_lines: Budget::new("round completed", lines_per_second),
             failed_lines: Budget::new("round failed", lines_per_second),
         }
@@ -71,6 +75,10 @@ impl Supervised for Totals {
     fn status(&self) -> String {
         let [rounds, right, failed, skipped] = self.counts();
         format!("{rounds} rounds: {right} right, {failed} failed; {skipped} ticks skipped")
+    }
+
+    fn page(&self) -> String {
+        page::of(self.counts(), &self.history.rounds())
     }
 
     fn report(&self, uptime: Duration) {

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -19,6 +22,7 @@ use tokio::sync::watch;
 use crate::crowd::Crowd;
 use crate::listener::{self, Listener, pause_after};
 use crate::notify::Inherited;
+use crate::page;
 use crate::settings::MetricsListen;
 
 /// Clients at once; a newer one takes the place of the oldest, so that stalled ones keep nobody out.
@@ -29,6 +33,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 /// For a health check.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What browsers have to know about the page.
+const PAGE_HEADERS: [(HeaderName, &str); 4] = [
+    (CONTENT_SECURITY_POLICY, page::POLICY),
+    (CACHE_CONTROL, "no-store"),
+    (REFERRER_POLICY, "no-referrer"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
 
 /// Where in its life the daemon is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +131,13 @@ fn respond(site: &Site, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     }
     match request.uri().path() {
         "/metrics" => reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", (site.metrics)()),
-        "/" => reply(StatusCode::OK, "text/html; charset=utf-8", (site.page)()),
+        "/" => {
+            let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", (site.page)());
+            response
+                .headers_mut()
+                .extend(PAGE_HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
+            response
+        }
         "/-/healthy" => reply(StatusCode::OK, TEXT, "healthy\n".to_owned()),
         "/-/ready" => match *site.phase.borrow() {
             Phase::Starting => reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, "starting\n".to_owned()),

@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub mod listener;
 pub mod logging;
 pub mod notify;
+pub mod page;
 pub mod process;
 pub mod runtime;
 pub mod settings;

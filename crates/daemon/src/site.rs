@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::admin::{Phase, Site};
-use crate::settings::{Settings, effective_config};
+use crate::page::Page;
+use crate::settings::Settings;
 use crate::supervisor::Supervised;
 use crate::telemetry::Telemetry;
 
@@ -19,14 +20,16 @@ pub fn of<D: Supervised + 'static>(
 ) -> Site {
     let (allowing, now, uptime) = (settings.clone(), phase.clone(), Arc::clone(&telemetry));
     let page = move || {
-        let (status, phase) = (daemon.status(), *now.borrow());
-        let settings = effective_config(&settings.borrow()).replace('&', "&amp;").replace('<', "&lt;");
-        let uptime = uptime.uptime().as_secs();
-        format!(
-            "<!DOCTYPE html><html lang=en><meta charset=utf-8><title>{name}</title><h1>{name}</h1>\
-             <p>{phase:?}, up {uptime} s: {status}.</p><pre>{settings}</pre>\
-             <p><a href=/metrics>metrics</a> <a href=/-/healthy>healthy</a> <a href=/-/ready>ready</a></p></html>\n"
-        )
+        let settings = settings.borrow().clone();
+        let names = Settings::<D::Own>::schema().into_iter().map(|setting| setting.name);
+        let page = Page {
+            name,
+            phase: *now.borrow(),
+            uptime: uptime.uptime(),
+            own: &daemon.page(),
+            settings: names.zip(settings.values()).collect(),
+        };
+        page.to_string()
     };
     Site {
         metrics: Box::new(move || telemetry.render()),

@@ -24,6 +24,9 @@ pub trait Supervised: Send + Sync {
     /// A short line with its counts, for `systemctl status`.
     fn status(&self) -> String;
 
+    /// What the page for people shows of it: sections, in HTML.
+    fn page(&self) -> String;
+
     /// Logs its state in one line.
     fn report(&self, uptime: Duration);
 

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::events::Events;
 use crate::linger::MOST_LINGERING;
 use crate::metrics::Metrics;
+use crate::page;
 use crate::places::Places;
 use crate::settings::{Own, Settings};
 use crate::stop::Stop;
@@ -94,6 +95,10 @@ impl Supervised for Context {
         let (active, limit) = (self.places.active(), self.places.limit());
         let numbers = large + even + odd;
         format!("{active} of {limit} connections, {numbers} numbers ({large} large, {even} even, {odd} odd)")
+    }
+
+    fn page(&self) -> String {
+        page::of(self)
     }
 
     fn report(&self, uptime: Duration) {

@@ -10,6 +10,7 @@ pub mod events;
 pub mod exchange;
 pub mod linger;
 pub mod metrics;
+mod page;
 pub mod places;
 pub mod settings;
 pub mod stop;

@@ -1,0 +1,184 @@
+//! The page at `/`, for people: what both daemons' have in common, and the helpers for what is each one's own.
+//!
+//! It is whole in itself: no other file is asked for, so nothing but the style and the script of this folder is let in.
+
+use std::fmt::{self, Display, Write as _};
+use std::time::Duration;
+
+use crate::admin::Phase;
+use crate::settings::{REVISION, VERSION};
+
+const STYLE: &str = include_str!("page.css");
+/// Fetches the page anew every two seconds, and says so when no answer comes.
+const SCRIPT: &str = include_str!("page.js");
+
+/// The page's `Content-Security-Policy`. The hashes are those of page.css and page.js; a test compares them.
+pub const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
+    style-src 'sha256-8D7QhmReqwmpURtXrQs7xdI8Os1Wy3zMLRqWyB7AmuI='; \
+    script-src 'sha256-NfYYxidt305W17q8krhKXXRZ6DWahASgusKmPcKkOmE='; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What is to be shown.
+pub struct Page<'a> {
+    /// The daemon's name.
+    pub name: &'a str,
+    /// Where in its life it is.
+    pub phase: Phase,
+    /// Since its start.
+    pub uptime: Duration,
+    /// What is its own: sections, in HTML.
+    pub own: &'a str,
+    /// The settings in force: names and values.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Display for Page<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, uptime, own, .. } = self;
+        let (state, uptime) = (format!("{:?}", self.phase).to_lowercase(), Long(*uptime));
+        write!(
+            formatter,
+            r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{name}</title>
+<link rel="icon" href="data:,">
+<style>{STYLE}</style>
+<noscript><meta http-equiv="refresh" content="10"></noscript>
+</head>
+<body>
+<p id="stale" role="status" hidden>No answer any more: this is how it was last.</p>
+<main>
+<header><h1>{name}</h1><p class="state {state}">{state}</p><p>version {VERSION} ({REVISION}), up for {uptime}</p></header>
+{own}<section><h2>Settings in force</h2><dl class="settings">
+"#
+        )?;
+        for (name, value) in &self.settings {
+            writeln!(formatter, "<dt>{}</dt><dd>{}</dd>", Escaped(name), Escaped(value))?;
+        }
+        write!(
+            formatter,
+            r#"</dl></section>
+<footer><a href="metrics">metrics</a><a href="-/healthy">healthy</a><a href="-/ready">ready</a></footer>
+</main>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"#
+        )
+    }
+}
+
+/// Figures side by side: what each is, and its value in HTML.
+pub fn figures(figures: &[(&str, String)]) -> String {
+    let mut html = String::from("<section><dl class=\"figures\">\n");
+    for (label, value) in figures {
+        let _ = writeln!(html, "<div><dt>{}</dt><dd>{value}</dd></div>", Escaped(label));
+    }
+    html + "</dl></section>\n"
+}
+
+/// A bar of up to three parts, each with its label and its count, and a key below.
+pub fn shares(parts: &[(&str, u64)]) -> String {
+    const COLOURS: [&str; 3] = ["one", "two", "three"];
+    let all: u64 = parts.iter().map(|(_, count)| count).sum();
+    #[expect(clippy::cast_precision_loss, reason = "a length on a screen")]
+    let percent = |count: u64| 100.0 * count as f64 / all.max(1) as f64;
+    let (mut bar, mut key, mut sum) = (String::new(), String::new(), 0);
+    for ((label, count), colour) in parts.iter().zip(COLOURS) {
+        let (start, width) = (percent(sum), percent(*count));
+        let _ = write!(bar, r#"<rect class="{colour}" x="{start:.2}%" width="{width:.2}%" height="100%"/>"#);
+        let label = Escaped(label);
+        let _ = write!(key, r#"<li><i class="{colour}">●</i> {label} <b>{count}</b> ({width:.0} %)</li>"#);
+        sum += count;
+    }
+    format!("<svg class=\"bar\" aria-hidden=\"true\">{bar}</svg>\n<ul class=\"key\">{key}</ul>\n")
+}
+
+/// Text that is shown as it is, whatever is in it.
+pub struct Escaped<T>(pub T);
+
+impl<T: Display> Display for Escaped<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.to_string().chars() {
+            match character {
+                '&' => formatter.write_str("&amp;")?,
+                '<' => formatter.write_str("&lt;")?,
+                '>' => formatter.write_str("&gt;")?,
+                '"' => formatter.write_str("&quot;")?,
+                '\'' => formatter.write_str("&#39;")?,
+                other => formatter.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A long time in its two largest units.
+struct Long(Duration);
+
+impl Display for Long {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+        match (days, hours, minutes) {
+            (0, 0, 0) => write!(formatter, "{seconds} s"),
+            (0, 0, _) => write!(formatter, "{minutes} min {} s", seconds % 60),
+            (0, _, _) => write!(formatter, "{hours} h {} min", minutes % 60),
+            _ => write!(formatter, "{days} d {} h", hours % 24),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_policy_lets_in_the_style_and_the_script_and_no_others() {
+        let Some(python) = testkit::tool("python3") else { return };
+        let program = "import base64, hashlib, sys\n\
+            print('sha256-' + base64.b64encode(hashlib.sha256(sys.argv[1].encode()).digest()).decode())";
+        for (directive, text) in [("style-src", STYLE), ("script-src", SCRIPT)] {
+            let output = Command::new(&python).args(["-c", program, text]).output().unwrap();
+            let hash = String::from_utf8(output.stdout).unwrap();
+            let expected = format!("{directive} '{}';", hash.trim());
+            assert!(POLICY.contains(&expected), "{expected} is not in {POLICY}");
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_is_shown_and_not_obeyed() {
+        let page = Page {
+            name: "servidor",
+            phase: Phase::Ready,
+            uptime: Duration::from_secs(61),
+            own: &figures(&[("a < b", "1".to_owned())]),
+            settings: vec![("listen".to_owned(), "\"<script>alert('1')&\"".to_owned())],
+        };
+        let html = page.to_string();
+        assert!(html.contains("<dd>&quot;&lt;script&gt;alert(&#39;1&#39;)&amp;&quot;</dd>"), "{html}");
+        assert!(html.contains("<dt>a &lt; b</dt>"), "{html}");
+        assert_eq!(html.matches("<script").count(), 1);
+    }
+
+    #[test]
+    fn shares_add_up_and_nothing_is_no_share() {
+        let html = shares(&[("large", 2), ("even", 1), ("odd", 1)]);
+        assert!(html.contains(r#"<rect class="two" x="50.00%" width="25.00%" height="100%"/>"#), "{html}");
+        assert!(html.contains("large <b>2</b> (50 %)"), "{html}");
+        assert!(shares(&[("large", 0)]).contains("large <b>0</b> (0 %)"));
+    }
+
+    #[test]
+    fn times_are_told_in_two_units() {
+        let table = [(5, "5 s"), (61, "1 min 1 s"), (7_380, "2 h 3 min"), (90_000, "1 d 1 h")];
+        for (seconds, text) in table {
+            assert_eq!(Long(Duration::from_secs(seconds)).to_string(), text);
+        }
+    }
+}
