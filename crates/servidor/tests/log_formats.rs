@@ -1,0 +1,93 @@
+//! The log as a file, as text, and as the journal takes it.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::NamedTempFile;
+use testkit::{Peer, Signal, send_signal, wait_for_exit, wait_until};
+
+/// Starts the daemon with its log in a file, lets it answer and reject one request each, stops it, and returns the
+/// lines of the log.
+fn log_of_a_short_life(prepare: impl FnOnce(&mut Command, &File)) -> Vec<String> {
+    let log = NamedTempFile::new().expect("a temporary file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_servidor"));
+    command.args(["--listen", "127.0.0.1:0", "--metrics-listen", "off"]).env_clear();
+    prepare(&mut command, log.as_file());
+    let stderr = log.reopen().expect("the file can be opened again");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().expect("it starts");
+    let mut child = KillOnDrop(child);
+    let read = || fs::read_to_string(log.path()).expect("a log in UTF-8");
+
+    let mut address = None;
+    wait_until("it tells its address", || {
+        address = read().split(['"', '=', ' ', '\n']).find_map(|word| word.parse::<SocketAddr>().ok());
+        address.is_some()
+    });
+    let mut peer = Peer::connect(address.expect("found above"));
+    assert_eq!(peer.ask("2\n"), "PAR\n");
+    assert!(peer.ask("x\n").starts_with("ERRO "));
+    drop(peer);
+    wait_until("the connection's end is told", || read().contains("connection closed"));
+    send_signal(&child.0, Signal::TERM);
+    assert_eq!(wait_for_exit(&mut child.0).code(), Some(0));
+    read().lines().map(str::to_owned).collect()
+}
+
+struct KillOnDrop(Child);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn message_of(line: &str) -> String {
+    let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    line["message"].as_str().expect("a message").to_owned()
+}
+
+#[test]
+fn auto_is_json_where_there_is_no_terminal() {
+    let lines = log_of_a_short_life(|_, _| {});
+    let messages: Vec<_> = lines.iter().map(|line| message_of(line)).collect();
+    for expected in ["listening", "number classified", "request rejected", "connection closed", "stopped"] {
+        assert!(messages.iter().any(|message| message == expected), "no {expected} in {lines:#?}");
+    }
+}
+
+#[test]
+fn lines_for_the_journal_bear_its_priority() {
+    let lines = log_of_a_short_life(|command, log| {
+        let stream = log.metadata().expect("an open file");
+        command.env("JOURNAL_STREAM", format!("{}:{}", stream.dev(), stream.ino()));
+    });
+    for line in lines {
+        let (priority, json) = line.split_at(3);
+        let expected = if message_of(json) == "request rejected" { "<4>" } else { "<6>" };
+        assert_eq!(priority, expected, "{line}");
+    }
+}
+
+#[test]
+fn another_process_s_journal_changes_nothing() {
+    let lines = log_of_a_short_life(|command, _| {
+        command.env("JOURNAL_STREAM", "1:1");
+    });
+    for line in lines {
+        message_of(&line);
+    }
+}
+
+#[test]
+fn text_is_for_people_and_has_no_colours_in_a_file() {
+    let lines = log_of_a_short_life(|command, _| {
+        command.args(["--log-format", "text"]);
+    });
+    let line = lines.iter().find(|line| line.contains("number classified")).expect("the event");
+    assert!(line.contains("class=") && !line.starts_with('{'), "{line}");
+    assert!(lines.iter().all(|line| !line.contains('\x1b')), "{lines:#?}");
+}
