@@ -1,0 +1,139 @@
+//! Wrong settings, and the full text of what the daemon says to each.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+const MAX_CONNECTIONS: &str = "expected a whole number from 1 to 1000000";
+const DURATION: &str = "expected a duration from 1ms to 365days, such as 200ms, 10s or 1m";
+const ADDRESS: &str = "expected an address and a port, such as 127.0.0.1:8888 or [::1]:8888";
+const NETWORK: &str = "expected a network or an address, such as 192.0.2.0/24, ::1/128 or 192.0.2.7";
+const LOG_LEVEL: &str =
+    "expected error, warn, info, debug, trace or off, or a filter such as info,servidor=debug";
+const NOT_SHOWN: &str = "expected one that --default-config shows";
+
+/// What is printed for `faults`, each of which is a line.
+fn complaint(faults: &[&str]) -> String {
+    let first = match faults.len() {
+        1 => String::from("servidor: 1 setting is wrong\n"),
+        count => format!("servidor: {count} settings are wrong\n"),
+    };
+    faults.iter().fold(first, |text, fault| text + "  " + fault + "\n")
+}
+
+/// Asserts that the daemon refuses to start, and says `expected`.
+///
+/// `FILE` in `expected` stands for the path of the settings file, which holds `file`.
+fn assert_refused(file: &[u8], variables: &[(&str, &[u8])], flags: &[&str], expected: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("servidor.toml");
+    fs::write(&path, file).expect("the file can be written");
+    let output = Command::new(env!("CARGO_BIN_EXE_servidor"))
+        .env_clear()
+        .envs(variables.iter().map(|(name, value)| (name, OsStr::from_bytes(value))))
+        .arg("--check-config")
+        .arg("--config")
+        .arg(&path)
+        .args(flags)
+        .output()
+        .expect("the daemon starts");
+    let error = String::from_utf8(output.stderr).expect("UTF-8");
+    let error = error.replace(path.to_str().expect("UTF-8"), "FILE");
+    assert_eq!(error, expected, "{:?} {variables:?} {flags:?}", String::from_utf8_lossy(file));
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(78), &b""[..]));
+}
+
+#[test]
+fn faults_of_the_file_are_told_with_line_and_column() {
+    let cases = include_str!("wrong_settings.tsv").lines().skip(1);
+    for (text, fault) in cases.map(|case| case.split_once('\t').expect("a text, a tab, a fault")) {
+        let text = text.replace("\\n", "\n");
+        assert_refused(text.as_bytes(), &[], &[], &complaint(&[&format!("FILE:{fault}")]));
+    }
+}
+
+#[test]
+fn a_file_that_is_no_text_is_named() {
+    let fault = "FILE: expected a readable file: stream did not contain valid UTF-8";
+    assert_refused(b"listen = \"\xff\"", &[], &[], &complaint(&[fault]));
+}
+
+#[test]
+fn faults_of_variables_name_them() {
+    let cases: &[(&str, &[u8], &str)] = &[
+        ("SERVIDOR_LISTEN", b"foo", &format!("SERVIDOR_LISTEN=foo: {ADDRESS}")),
+        ("SERVIDOR_LISTEN", b"\xff", "SERVIDOR_LISTEN=\u{fffd}: expected UTF-8 text"),
+        ("SERVIDOR_ALLOW", b"10.0.0.0/8, x", &format!("SERVIDOR_ALLOW=10.0.0.0/8, x: \"x\": {NETWORK}")),
+        ("SERVIDOR_MAX_CONNECTIONS", b"abc", &format!("SERVIDOR_MAX_CONNECTIONS=abc: {MAX_CONNECTIONS}")),
+        ("SERVIDOR_OVERLOAD", b"Wait", "SERVIDOR_OVERLOAD=Wait: expected wait or refuse"),
+        ("SERVIDOR_UNTERMINATED_WAIT", b"0", &format!("SERVIDOR_UNTERMINATED_WAIT=0: {DURATION}")),
+        ("SERVIDOR_LOG_LEVEL", b"verbose", &format!("SERVIDOR_LOG_LEVEL=verbose: {LOG_LEVEL}")),
+    ];
+    for (name, value, fault) in cases {
+        assert_refused(b"", &[(name, value)], &[], &complaint(&[fault]));
+    }
+}
+
+#[test]
+fn faults_of_flags_name_them() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["--idle-timeout", "5x"], &format!("--idle-timeout 5x: {DURATION}")),
+        (&["--idle-timeout", ""], &format!("--idle-timeout '': {DURATION}")),
+        (&["--max-connections=-1"], &format!("--max-connections -1: {MAX_CONNECTIONS}")),
+        (
+            &["--listen", "here", "--listen", "[::1]:1"],
+            &format!("--listen here,[::1]:1: \"here\": {ADDRESS}"),
+        ),
+        (
+            &["--unterminated-wait", "10s"],
+            "unterminated-wait = 10s and line-timeout = 5s: expected the wait to be no longer than the timeout, which \
+             would always come first",
+        ),
+    ];
+    for (flags, fault) in cases {
+        assert_refused(b"", &[], flags, &complaint(&[fault]));
+    }
+}
+
+#[test]
+fn misuse_of_the_command_line_is_told_with_a_way_out() {
+    let cases: &[(&[&str], &str)] = &[
+        (
+            &["--max-connections"],
+            "error: a value is required for '--max-connections <VALUE>' but none was supplied\n",
+        ),
+        (
+            &["--max-connections", "5", "--max-connections", "6"],
+            "error: the argument '--max-connections <VALUE>' cannot be used multiple times\n\n\
+             Usage: servidor [OPTIONS]\n",
+        ),
+        (
+            &["--max-conections", "5"],
+            "error: unexpected argument '--max-conections' found\n\n  \
+             tip: a similar argument exists: '--max-connections'\n\n\
+             Usage: servidor --check-config --config <FILE> --max-connections <VALUE>\n",
+        ),
+        (&["extra"], "error: unexpected argument 'extra' found\n\nUsage: servidor [OPTIONS]\n"),
+    ];
+    for (flags, error) in cases {
+        assert_refused(b"", &[], flags, &format!("{error}\nFor more information, try '--help'.\n"));
+    }
+}
+
+#[test]
+fn all_faults_of_all_sources_are_told_at_once() {
+    assert_refused(
+        b"listen = \"here\"\n\nallow = [\"10.0.0.0/40\"]\ncolour = \"red\"\n",
+        &[("SERVIDOR_OVERLOAD", b"drop"), ("SERVIDOR_LISTEN", b"there")],
+        &["--idle-timeout", "0s", "--listen", "127.0.0.1:1"],
+        &complaint(&[
+            &format!("FILE:1:10: listen = \"here\": {ADDRESS}"),
+            &format!("FILE:3:9: allow = [\"10.0.0.0/40\"]: {NETWORK}"),
+            &format!("FILE:4:1: unknown key `colour`, {NOT_SHOWN}"),
+            &format!("SERVIDOR_LISTEN=there: {ADDRESS}"),
+            "SERVIDOR_OVERLOAD=drop: expected wait or refuse",
+            &format!("--idle-timeout 0s: {DURATION}"),
+        ]),
+    );
+}
