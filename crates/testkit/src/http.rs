@@ -87,6 +87,11 @@ impl Metrics {
         self.find(name, labels).is_some()
     }
 
+    /// Every series: its name, its labels and their values.
+    pub(crate) fn series(&self) -> impl Iterator<Item = (&str, &[(String, String)])> {
+        self.samples.iter().map(|sample| (sample.name.as_str(), sample.labels.as_slice()))
+    }
+
     fn parse<T: FromStr<Err: Display>>(&self, name: &str, labels: &[(&str, &str)]) -> T {
         let value = self.find(name, labels);
         let value = value.unwrap_or_else(|| panic!("no {name} {labels:?} in\n{}", self.text));

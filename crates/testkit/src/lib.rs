@@ -5,6 +5,7 @@
 
 mod daemon;
 mod http;
+pub mod papers;
 mod peer;
 
 use std::env;
