@@ -152,7 +152,8 @@ fn paths_and_methods_are_told_apart() {
     assert!(metrics.head.contains("\r\ncontent-type: text/plain; version=0.0.4"), "{}", metrics.head);
     let page = request(address, "GET", "/");
     assert_eq!(page.status, 200);
-    assert!(page.body.contains("/metrics") && page.head.contains("\r\ncontent-type: text/html"), "{page:?}");
+    assert!(page.body.contains("metrics</a>"), "{}", page.body);
+    assert!(page.head.contains("\r\ncontent-type: text/html"), "{}", page.head);
 
     wait_until("it is ready", || request(address, "GET", "/-/ready").status == 200);
     for path in ["/", "/metrics", "/-/healthy", "/-/ready"] {

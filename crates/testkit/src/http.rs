@@ -43,17 +43,13 @@ pub fn scrape(address: SocketAddr) -> Metrics {
     Metrics { samples: samples.map(Sample::parse).collect(), text: response.body.clone() }
 }
 
-/// Reads `/metrics` until `condition` holds: what is counted after a reply or a FIN is counted a moment after it.
+/// Reads `/metrics` until `condition` holds, and then once more.
+///
+/// What is counted at a FIN is counted a moment after the peer has seen it. The series of one scrape are not read at
+/// one instant either: only the next scrape is sure to show all that came before what the condition saw.
 pub fn scrape_until(address: SocketAddr, description: &str, condition: impl Fn(&Metrics) -> bool) -> Metrics {
-    let mut metrics = scrape(address);
-    wait_until(description, || {
-        let met = condition(&metrics);
-        if !met {
-            metrics = scrape(address);
-        }
-        met
-    });
-    metrics
+    wait_until(description, || condition(&scrape(address)));
+    scrape(address)
 }
 
 /// One scrape.
