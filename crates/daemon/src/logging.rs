@@ -168,15 +168,25 @@ impl Budget {
         Self { event, left: AtomicI64::new(per_second.into()), suppressed: AtomicU64::new(0) }
     }
 
-    /// Takes a line from the budget, or counts it as suppressed.
+    /// Whether lines are left in this second.
     #[inline]
+    pub fn lasts(&self) -> bool {
+        self.left.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes a line from the budget, or counts it as suppressed.
     pub fn take(&self) -> bool {
-        // The load spares a flood the contended write.
-        let granted = self.left.load(Ordering::Relaxed) > 0 && self.left.fetch_sub(1, Ordering::Relaxed) > 0;
+        let granted = self.left.fetch_sub(1, Ordering::Relaxed) > 0;
         if !granted {
-            self.suppressed.fetch_add(1, Ordering::Relaxed);
+            self.suppress(1);
         }
         granted
+    }
+
+    /// Counts lines that a budget which did not last keeps from the log.
+    #[inline]
+    pub fn suppress(&self, count: u64) {
+        self.suppressed.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Begins a new second, and sums up the last one in a line if lines were suppressed; says how many.
@@ -194,8 +204,19 @@ impl Budget {
 #[macro_export]
 macro_rules! event_within {
     ($budget:expr, $level:ident, $($event:tt)+) => {
-        if tracing::enabled!(tracing::Level::$level) && $budget.take() {
-            tracing::event!(tracing::Level::$level, $($event)+);
+        // In the order of what it costs to ask: `enabled!` takes a lock, since levels can change while running.
+        if $crate::logging::may_log(tracing::Level::$level) {
+            if !$budget.lasts() {
+                $budget.suppress(1);
+            } else if tracing::enabled!(tracing::Level::$level) && $budget.take() {
+                tracing::event!(tracing::Level::$level, $($event)+);
+            }
         }
     };
+}
+
+/// Whether anything of this level is logged.
+#[inline]
+pub fn may_log(level: Level) -> bool {
+    level <= tracing::level_filters::LevelFilter::current()
 }

@@ -6,7 +6,7 @@ use std::fmt;
 pub const MAX_DIGITS: usize = 30;
 
 /// More significant digits than this make a number large.
-const LARGE_ABOVE: usize = 10;
+pub(crate) const LARGE_ABOVE: usize = 10;
 
 /// An integer in canonical form: no leading zeros, no `+`, no `-0`. Valid by construction.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use daemon::event_within;
-use daemon::logging::Budget;
+use daemon::logging::{Budget, may_log};
 use protocol::{Number, Rejection};
 
 use crate::metrics::{Reason, Refusal};
@@ -61,6 +61,20 @@ impl Events {
     /// A connection is not served.
     pub fn connection_refused(&self, address: SocketAddr, reason: Refusal) {
         event_within!(self.refused, WARN, peer = %address, reason = reason.as_str(), "connection refused");
+    }
+
+    /// Whether a number that is answered now may be logged.
+    #[inline]
+    pub fn may_log_numbers(&self) -> bool {
+        may_log(tracing::Level::INFO) && self.classified.lasts()
+    }
+
+    /// Numbers were answered that may not be logged.
+    #[inline]
+    pub fn numbers_passed_over(&self, count: u64) {
+        if may_log(tracing::Level::INFO) {
+            self.classified.suppress(count);
+        }
     }
 
     /// A number was answered.

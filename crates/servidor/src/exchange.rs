@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use protocol::{Decoded, MAX_LINE, Number, Rejection, answer, decode, rejection};
+use protocol::{Decoded, MAX_LINE, Number, Plain, Rejection, answer, answer_plain, decode, rejection};
 
 use crate::context::Context;
 use crate::events::Peer;
@@ -52,23 +52,37 @@ pub fn answer_lines(
     context: &Context,
     peer: Peer,
 ) -> Rest {
+    let logs_numbers = context.events.may_log_numbers();
+    let mut passed_over = 0;
     let mut done = 0;
-    while output.len() < WRITE_SIZE {
+    let rest = loop {
+        if output.len() >= WRITE_SIZE {
+            break Rest::Unread(done);
+        }
+        if !logs_numbers && let Some(Plain { class, consumed }) = answer_plain(&input[done..], output) {
+            tally.numbers[class.index()] += 1;
+            passed_over += 1;
+            done += consumed;
+            continue;
+        }
         match decode(&input[done..]) {
             Decoded::Request { outcome, consumed } => {
                 done += consumed;
                 answer_one(&outcome, output, tally, context, peer);
                 output.push(b'\n');
             }
-            Decoded::Incomplete => return Rest::Tail(done),
+            Decoded::Incomplete => break Rest::Tail(done),
             Decoded::Oversize => {
                 answer_one(&Err(Rejection::TooLong), output, tally, context, peer);
                 output.push(b'\n');
-                return Rest::Oversize;
+                break Rest::Oversize;
             }
         }
+    };
+    if passed_over > 0 {
+        context.events.numbers_passed_over(passed_over);
     }
-    Rest::Unread(done)
+    rest
 }
 
 /// Answers one request, without a line end.
