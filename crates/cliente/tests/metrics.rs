@@ -88,6 +88,13 @@ fn scripted_rounds_are_counted_exactly() {
     }
     assert!(metrics.value("cliente_last_success_timestamp_seconds", &server) > 1.7e9);
 
+    drop(asked);
+    assert_eq!(daemon.wait_for("round failed")["reason"], "closed");
+    let failed = scrape(daemon.metrics_address());
+    let closed = [("server", target.as_str()), ("reason", "closed")];
+    assert_eq!(failed.count("cliente_round_failures_total", &closed), 1);
+    assert_eq!(failed.count("cliente_up", &server), 0, "the last round was not right");
+
     wait_until("all are logged", || daemon.lines_with("round completed").len() == 7);
     let lines = daemon.lines_with("round completed");
     for class in CLASSES {

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use socket2::{Domain, Socket, Type};
+use testkit::DEADLINE;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::join;
 use tokio::net::TcpListener;
@@ -11,8 +12,7 @@ use super::super::*;
 use super::number;
 use crate::failure::Reason;
 
-const FRESH: Terms =
-    Terms { connect_timeout: Duration::from_secs(20), reply_timeout: Duration::from_secs(20), keep: false };
+const FRESH: Terms = Terms { connect_timeout: DEADLINE, reply_timeout: DEADLINE, keep: false };
 const KEPT: Terms = Terms { keep: true, ..FRESH };
 
 /// A server, and a client of it.
@@ -28,7 +28,8 @@ fn link_to(address: SocketAddr) -> Link {
 
 /// The next connection, once it has sent a line.
 async fn asked(listener: &TcpListener) -> TcpStream {
-    let (stream, _) = listener.accept().await.expect("a client");
+    let accepted = timeout(DEADLINE, listener.accept()).await.expect("a client comes");
+    let (stream, _) = accepted.expect("a connection");
     let mut stream = BufReader::new(stream);
     stream.read_line(&mut String::new()).await.expect("a request");
     stream.into_inner()
