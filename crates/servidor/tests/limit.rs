@@ -4,10 +4,11 @@ mod common;
 
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use common::start;
-use testkit::{DEADLINE, Metrics, Peer, scrape, scrape_until};
+use testkit::{DEADLINE, Daemon, Metrics, Peer, scrape, scrape_until};
 
 /// Five peers, each of which has been served once and stays.
 fn five_served(address: SocketAddr) -> Vec<Peer> {
@@ -105,4 +106,23 @@ fn a_place_is_free_as_soon_as_its_reply_is_out() {
     let metrics = scrape_until(daemon.metrics_address(), "the last has left", |metrics| active(metrics) == 0);
     assert_eq!(metrics.count("servidor_connections_total", &[]), 80);
     assert_eq!(metrics.count("servidor_connections_closed_total", &[("reason", "unterminated")]), 80);
+}
+
+#[test]
+fn the_soft_limit_of_open_files_makes_room_for_all_places() {
+    let daemon = Daemon::spawn(
+        Command::new("sh")
+            .args(["-c", "ulimit -Sn 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_servidor")])
+            .args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(["--max-connections", "100"])
+            .env_clear(),
+    );
+    let mut peers: Vec<Peer> = (0..100).map(|_| Peer::connect(daemon.address())).collect();
+    for peer in &mut peers {
+        assert_eq!(peer.ask("2\n"), "PAR\n");
+    }
+    let metrics = scrape(daemon.metrics_address());
+    assert_eq!(active(&metrics), 100);
+    assert!(metrics.count("process_max_fds", &[]) > 100);
+    assert_eq!(metrics.count("servidor_accept_errors_total", &[]), 0);
 }

@@ -179,3 +179,16 @@ fn what_cannot_be_a_setting_is_exit_status_78() {
         assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{arguments:?}");
     }
 }
+
+#[test]
+fn more_places_than_files_can_be_open_is_exit_status_78() {
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -n 300; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_servidor")])
+        .args(["--listen", "127.0.0.1:0", "--metrics-listen", "off", "--max-connections", "1000"])
+        .env_clear()
+        .output()
+        .expect("sh starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{error}");
+    assert!(error.contains("max-connections = 1000") && error.contains("the hard limit is 300"), "{error}");
+}
