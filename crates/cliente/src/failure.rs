@@ -130,7 +130,7 @@ impl Failure {
 }
 
 /// `timed_out` is what it means in this phase that the system's own patience ended before ours.
-fn reason_of(error: &io::Error, timed_out: Reason) -> Reason {
+pub(crate) fn reason_of(error: &io::Error, timed_out: Reason) -> Reason {
     use io::ErrorKind as Kind;
     match error.kind() {
         Kind::ConnectionRefused => Reason::Refused,

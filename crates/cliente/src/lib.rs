@@ -10,6 +10,7 @@
 //!
 //! [`run`] keeps one probe a target; everything it depends on is passed in.
 
+pub mod bench;
 mod books;
 pub mod draw;
 pub mod failure;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cliente::report::Report;
 use cliente::settings::{Own, PROGRAM, count};
 use cliente::totals::Totals;
-use cliente::{Inputs, RunError, run};
+use cliente::{Inputs, RunError, bench, run};
 use daemon::admin::{self, Phase};
 use daemon::exit::Failure;
 use daemon::logging::Logging;
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
         Ok(start) => start,
         Err(status) => return status,
     };
+    if let Some(flags) = start.flags.subcommand_matches(bench::flags::NAME) {
+        return bench::command::bench(flags, &start.settings);
+    }
     let logging = Arc::new(Logging::start(&start.settings.common));
     let threads = start.settings.common.worker_threads.get();
     let status = runtime::run(threads, serve(start, Arc::clone(&logging)));

@@ -105,6 +105,12 @@ impl Link {
     }
 }
 
+/// The first of `target`'s addresses that takes a connection.
+pub(crate) async fn find(target: &Target, connect_timeout: Duration) -> Result<SocketAddr, Failure> {
+    let addresses = resolve(target, connect_timeout).await?;
+    connect(&addresses, connect_timeout).await?.peer_addr().map_err(Failure::Broken)
+}
+
 async fn resolve(target: &Target, limit: Duration) -> Result<Vec<SocketAddr>, Failure> {
     let addresses = timeout(limit, lookup_host((target.host(), target.port()))).await;
     Ok(addresses.map_err(|_| Failure::ResolveTimeout(limit))?.map_err(Failure::Resolve)?.collect())

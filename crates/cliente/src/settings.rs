@@ -3,6 +3,7 @@
 use clap::{Arg, ArgMatches, Command, value_parser};
 use daemon::settings::{Defaults, List, Period, Program, Value};
 
+use crate::bench;
 use crate::round::Terms;
 use crate::target::Target;
 
@@ -96,6 +97,7 @@ pub fn count(flags: &ArgMatches) -> Option<u64> {
 }
 
 fn add_flags(command: Command) -> Command {
+    let command = command.subcommand(bench::flags::command()).disable_help_subcommand(true);
     command.arg(
         Arg::new("count")
             .long("count")

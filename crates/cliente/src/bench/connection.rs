@@ -1,0 +1,257 @@
+//! One connection of the load: what is under way on it, and what became of it.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use protocol::{MAX_REPLY, Verdict, judge};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::mix::{Mix, Position};
+use super::tally::record;
+use super::work::Work;
+use crate::failure::{Reason, reason_of};
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Closed,
+    /// Its turn to be opened will come.
+    Waiting,
+    Connecting,
+    Open,
+}
+
+/// A place for one connection after the other.
+#[derive(Debug)]
+pub(super) struct Connection {
+    index: usize,
+    pub(super) state: State,
+    socket: Option<TcpStream>,
+    /// When its requests began, in a closed loop: sent, or, on a fresh connection, the connecting begun.
+    started: Instant,
+    /// Since when nothing has come of what is under way.
+    pub(super) waits_since: Instant,
+    position: Position,
+    /// Requests sent and not answered.
+    pub(super) unanswered: usize,
+    /// Whether something was asked on the socket that it has now.
+    pub(super) is_used: bool,
+    /// Requests done with, one way or the other.
+    done: u64,
+    /// Requests that are to be sent.
+    pub(super) due: usize,
+    /// Requests that the socket did not take yet.
+    unwritten: Vec<u8>,
+    /// The beginning of a reply that comes after a wrong one, or is wrong itself.
+    held: Vec<u8>,
+}
+
+impl Connection {
+    /// `number` is its number among those of all threads, `index` among those of its own.
+    pub(super) fn new(number: usize, index: usize, now: Instant) -> Self {
+        Self {
+            index,
+            state: State::Closed,
+            socket: None,
+            started: now,
+            waits_since: now,
+            position: Mix::start(number),
+            unanswered: 0,
+            is_used: false,
+            done: 0,
+            due: 0,
+            unwritten: Vec::new(),
+            held: Vec::new(),
+        }
+    }
+
+    /// Begins to connect; whether it worked, the socket's first readiness tells.
+    pub(super) fn connect(&mut self, address: SocketAddr, keep: bool) -> io::Result<&TcpStream> {
+        self.started = Instant::now();
+        self.waits_since = self.started;
+        self.socket = None;
+        self.state = State::Connecting;
+        Ok(self.socket.insert(begin_to_connect(address, keep)?))
+    }
+
+    /// The socket is ready, or failed: the connection is made, or not.
+    pub(super) fn connected(&mut self, failed: bool, work: &mut Work) -> Result<(), Reason> {
+        let error =
+            self.socket.as_ref().filter(|_| failed).and_then(|socket| socket.take_error().transpose());
+        if let Some(Ok(error) | Err(error)) = error {
+            return Err(reason_of(&error, Reason::ConnectTimeout));
+        }
+        self.state = State::Open;
+        record(&mut work.tally.connect, self.started.elapsed(), 1);
+        work.tally.connections += 1;
+        Ok(())
+    }
+
+    /// Sends what is due, as far as the depth allows, or the rest of what the socket did not take.
+    pub(super) fn send(&mut self, work: &Work) -> Result<(), Reason> {
+        let Some(mut socket) = self.socket.as_ref() else { return Ok(()) };
+        let batch = if self.unwritten.is_empty() {
+            let count = self.due.min(work.load.pipeline - self.unanswered);
+            if count == 0 {
+                return Ok(());
+            }
+            let batch = work.mix.requests(self.position, self.unanswered, count);
+            self.due -= count;
+            self.is_used = true;
+            // Nothing may come between the clock and the system call.
+            let now = Instant::now();
+            if self.unanswered == 0 {
+                self.waits_since = now;
+            }
+            if work.load.keep {
+                self.started = now;
+            }
+            self.unanswered += count;
+            batch
+        } else {
+            &self.unwritten
+        };
+        let written = match socket.write(batch) {
+            Ok(written) => written,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(reason_of(&error, Reason::ReplyTimeout)),
+        };
+        if written < batch.len() || !self.unwritten.is_empty() {
+            self.unwritten = batch[written..].to_vec();
+        }
+        Ok(())
+    }
+
+    /// Reads and checks what has come; `to_the_end` says that the end of the stream has.
+    pub(super) fn receive(&mut self, work: &mut Work, to_the_end: bool) -> Result<(), Reason> {
+        let mut scratch = mem::take(&mut work.scratch);
+        let outcome = self.receive_in(&mut scratch, work, to_the_end);
+        work.scratch = scratch;
+        outcome
+    }
+
+    fn receive_in(&mut self, scratch: &mut [u8], work: &mut Work, to_the_end: bool) -> Result<(), Reason> {
+        loop {
+            let Some(mut socket) = self.socket.as_ref() else { return Ok(()) };
+            match socket.read(scratch) {
+                Ok(0) => return Err(Reason::Closed),
+                Ok(count) => {
+                    self.take(&scratch[..count], work, Instant::now())?;
+                    // A short read took all that was there; what comes later is another event.
+                    if count < scratch.len() && !to_the_end {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(reason_of(&error, Reason::ReplyTimeout)),
+            }
+        }
+    }
+
+    fn take(&mut self, received: &[u8], work: &mut Work, now: Instant) -> Result<(), Reason> {
+        self.waits_since = now;
+        if self.held.is_empty()
+            && let Some((count, position)) = work.mix.check(self.position, self.unanswered, received)
+        {
+            self.position = position;
+            self.right(count, work, now);
+            return Ok(());
+        }
+        self.take_by_line(received, work, now)
+    }
+
+    /// Something is wrong: finds what. The other replies are judged each on its own.
+    fn take_by_line(&mut self, received: &[u8], work: &mut Work, now: Instant) -> Result<(), Reason> {
+        if self.held.is_empty() {
+            self.held.extend_from_slice(work.mix.begun_reply(self.position));
+        }
+        self.held.extend_from_slice(received);
+        let held = mem::take(&mut self.held);
+        let mut rest = held.as_slice();
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            if self.unanswered == 0 {
+                return Err(Reason::WrongReply);
+            }
+            let verdict = judge(work.mix.number(self.position), &rest[..=end], false);
+            self.position = Mix::skip(self.position);
+            match verdict {
+                Verdict::Right => self.right(1, work, now),
+                Verdict::ServerError => self.failed(Reason::ServerError, 1, work),
+                _ => self.failed(Reason::WrongReply, 1, work),
+            }
+            rest = &rest[end + 1..];
+        }
+        if rest.len() >= MAX_REPLY || (self.unanswered == 0 && !rest.is_empty()) {
+            return Err(Reason::WrongReply);
+        }
+        self.held = rest.to_vec();
+        Ok(())
+    }
+
+    fn right(&mut self, count: usize, work: &mut Work, now: Instant) {
+        let measured_from = work.times.map_or(now, |times| times.measured_from);
+        if let Some(open_loop) = work.open_loop {
+            for nth in self.done..self.done + count as u64 {
+                let due = open_loop.due_on(self.index, nth);
+                if due >= measured_from {
+                    record(&mut work.tally.latency, now - due, 1);
+                }
+            }
+        } else if self.started >= measured_from {
+            record(&mut work.tally.latency, now - self.started, count as u64);
+        }
+        if count > 0 {
+            work.tally.last_reply = Some(now);
+        }
+        work.tally.right += count as u64;
+        self.unanswered -= count;
+        self.done += count as u64;
+    }
+
+    fn failed(&mut self, reason: Reason, count: usize, work: &mut Work) {
+        work.tally.failed(reason, count);
+        self.unanswered -= count;
+        self.done += count as u64;
+    }
+
+    /// Closes the connection. What was asked on it gets no reply any more; why is `reason`.
+    ///
+    /// A server may end a connection on which nothing is under way.
+    pub(super) fn lose(&mut self, reason: Reason, work: &mut Work) {
+        if self.unanswered == 0 && (self.state != State::Open || reason == Reason::WrongReply) {
+            work.tally.failed(reason, 1);
+        }
+        for _ in 0..self.unanswered {
+            self.position = Mix::skip(self.position);
+        }
+        self.failed(reason, self.unanswered, work);
+        self.close();
+    }
+
+    /// Closes the connection, with nothing under way.
+    pub(super) fn close(&mut self) {
+        self.state = State::Closed;
+        self.socket = None;
+        self.is_used = false;
+        self.unwritten.clear();
+        self.held.clear();
+    }
+}
+
+fn begin_to_connect(address: SocketAddr, keep: bool) -> io::Result<TcpStream> {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    // A fresh connection writes once, so nothing is held back.
+    if keep {
+        socket.set_tcp_nodelay(true)?;
+    }
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+            Err(error)
+        }
+        _ => Ok(socket.into()),
+    }
+}

@@ -1,0 +1,231 @@
+//! One thread of the generator: an epoll loop over its connections.
+//!
+//! Not a task a connection: at one request a read, a runtime's own work shows in what asking costs, and its timers,
+//! which tick in milliseconds, would add to each latency of an open loop.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::busy::Clocks;
+use super::connection::{Connection, State};
+use super::mix::Mix;
+use super::pace::{OpenLoop, Times};
+use super::poller::{Events, Poller, Readiness};
+use super::progress::Progress;
+use super::tally::Tally;
+use super::work::Work;
+use super::{Load, MOST_CONNECTIONS_PER_SECOND};
+use crate::failure::{Reason, reason_of};
+
+/// How often overdue replies are looked for, and progress is told.
+const UPKEEP: Duration = Duration::from_millis(100);
+/// How long a server that did not take a connection is left alone.
+const RETRY: Duration = Duration::from_millis(100);
+/// How much of its pace opening connections may catch up at once.
+const OPENING_BURST: Duration = Duration::from_millis(10);
+
+/// A thread's connections, and all it needs to keep them busy.
+pub(super) struct Engine<'a> {
+    load: &'a Load,
+    thread: usize,
+    progress: &'a Progress,
+    poller: Poller,
+    connections: Vec<Connection>,
+    /// Which connections are to be opened, and when at the earliest.
+    openings: BinaryHeap<Reverse<(Instant, usize)>>,
+    next_opening: Instant,
+    next_upkeep: Instant,
+    work: Work<'a>,
+}
+
+impl<'a> Engine<'a> {
+    pub(super) fn new(
+        load: &'a Load,
+        mix: &'a Mix,
+        progress: &'a Progress,
+        thread: usize,
+    ) -> io::Result<Self> {
+        let now = Instant::now();
+        let numbers = (thread..load.connections).step_by(load.threads);
+        let connection = |(index, number)| Connection::new(number, index, now);
+        Ok(Self {
+            load,
+            thread,
+            progress,
+            poller: Poller::new()?,
+            connections: numbers.enumerate().map(connection).collect(),
+            openings: BinaryHeap::new(),
+            next_opening: now,
+            next_upkeep: now,
+            work: Work::new(load, mix),
+        })
+    }
+
+    /// Opens the connections that are to be kept. One that cannot be had is counted, and tried again.
+    pub(super) fn connect(&mut self) -> io::Result<()> {
+        let (mut now, mut events) = (Instant::now(), Events::new());
+        let pacing = opening_pause(self.load.connections);
+        let deadline = now + pacing + self.load.connect_timeout;
+        (0..self.connections.len()).for_each(|index| self.open_later(index, now));
+        let is_open = |connection: &Connection| connection.state == State::Open;
+        while now < deadline && !self.progress.is_stopped() && !self.connections.iter().all(is_open) {
+            now = self.turn(&mut events, now, deadline)?;
+        }
+        Ok(())
+    }
+
+    /// Asks until the time is over; then waits for what is under way, as long as for any reply.
+    pub(super) fn run(mut self, mut times: Times) -> io::Result<Tally> {
+        let Load { rate, threads, reply_timeout, .. } = *self.load;
+        let count = self.connections.len();
+        let open_loop = |rate| OpenLoop::new(times.begin, rate, (self.thread, threads), count);
+        self.work.open_loop = rate.map(open_loop);
+        self.work.times = Some(times);
+        let (mut now, mut events) = (Instant::now(), Events::new());
+        (0..count).for_each(|index| self.go_on(index, now));
+        let mut clocks = None;
+        while now < times.until && !self.progress.is_stopped() {
+            if clocks.is_none() && now >= times.measured_from {
+                clocks = Some(Clocks::start());
+            }
+            now = self.turn(&mut events, now, times.until)?;
+        }
+        self.work.tally.threads.extend(clocks.map(|clocks| clocks.read()));
+        // It may have been stopped before its time.
+        times.until = times.until.min(now);
+        self.work.times = Some(times);
+        let deadline = now + reply_timeout;
+        let is_at_work = |connection: &Connection| connection.unanswered > 0 || connection.due > 0;
+        while now < deadline && self.connections.iter().any(is_at_work) {
+            now = self.turn(&mut events, now, deadline)?;
+        }
+        for connection in &mut self.connections {
+            self.work.tally.unsent += connection.due as u64;
+            if connection.unanswered > 0 {
+                connection.lose(Reason::ReplyTimeout, &mut self.work);
+            }
+        }
+        Ok(self.work.tally)
+    }
+
+    /// Waits for something to do, and does it.
+    fn turn(&mut self, events: &mut Events, now: Instant, deadline: Instant) -> io::Result<Instant> {
+        let alarm = self.next_alarm();
+        self.poller.wait(events, now, alarm, deadline.min(self.next_upkeep))?;
+        let now = Instant::now();
+        for (index, readiness) in events.iter() {
+            self.ready(index, readiness, now);
+        }
+        self.take_due(now);
+        self.open_due(now);
+        if now >= self.next_upkeep {
+            self.next_upkeep = now + UPKEEP;
+            self.give_up_overdue(now);
+            self.progress.tell(self.thread, &self.work.tally);
+        }
+        Ok(now)
+    }
+
+    fn next_alarm(&self) -> Option<Instant> {
+        let opening = self.openings.peek().map(|&Reverse((at, _))| at.max(self.next_opening));
+        opening.into_iter().chain(self.work.next_due()).min()
+    }
+
+    fn ready(&mut self, index: usize, readiness: Readiness, now: Instant) {
+        let connection = &mut self.connections[index];
+        let outcome = match connection.state {
+            State::Connecting => connection.connected(readiness.failed, &mut self.work),
+            State::Open if readiness.readable => connection.receive(&mut self.work, readiness.ended),
+            _ => Ok(()),
+        };
+        match outcome {
+            Ok(()) => self.go_on(index, now),
+            Err(reason) => self.lose(index, reason, now),
+        }
+    }
+
+    /// Sends what the connection can take; a fresh one that has done its work is closed first.
+    fn go_on(&mut self, index: usize, now: Instant) {
+        let Some(times) = self.work.times else { return };
+        let connection = &mut self.connections[index];
+        if connection.unanswered == 0 {
+            if self.work.open_loop.is_none() && now < times.until {
+                connection.due = self.load.pipeline;
+            }
+            if connection.is_used && !self.load.keep {
+                connection.close();
+            }
+        }
+        match connection.state {
+            State::Open => {
+                if let Err(reason) = connection.send(&self.work) {
+                    self.lose(index, reason, now);
+                }
+            }
+            State::Closed if connection.due > 0 => self.open_later(index, now),
+            _ => {}
+        }
+    }
+
+    fn lose(&mut self, index: usize, reason: Reason, now: Instant) {
+        let connection = &mut self.connections[index];
+        let was_open = connection.state == State::Open;
+        connection.lose(reason, &mut self.work);
+        let is_over = self.work.times.is_some_and(|times| now >= times.until);
+        let is_wanted = self.load.keep || self.work.open_loop.is_none();
+        if connection.due > 0 || (is_wanted && !is_over) {
+            self.open_later(index, if was_open { now } else { now + RETRY });
+        }
+    }
+
+    fn open_later(&mut self, index: usize, at: Instant) {
+        self.connections[index].state = State::Waiting;
+        self.openings.push(Reverse((at, index)));
+    }
+
+    /// Opens what is to be opened, never so fast that a connection-tracking table on the way overflows.
+    fn open_due(&mut self, now: Instant) {
+        while self.next_opening <= now
+            && let Some(&Reverse((at, index))) = self.openings.peek()
+            && at <= now
+        {
+            self.openings.pop();
+            let earliest = now.checked_sub(OPENING_BURST).unwrap_or(now);
+            self.next_opening = (self.next_opening + opening_pause(self.load.threads)).max(earliest);
+            let connection = &mut self.connections[index];
+            let begun = connection.connect(self.load.address, self.load.keep);
+            let added = begun.and_then(|socket| self.poller.add(socket, index));
+            if let Err(error) = added {
+                self.lose(index, reason_of(&error, Reason::ConnectTimeout), now);
+            }
+        }
+    }
+
+    fn take_due(&mut self, now: Instant) {
+        while let Some(index) = self.work.take_due(now) {
+            self.connections[index].due += 1;
+            self.go_on(index, now);
+        }
+    }
+
+    fn give_up_overdue(&mut self, now: Instant) {
+        for index in 0..self.connections.len() {
+            let connection = &self.connections[index];
+            let (limit, reason) = match connection.state {
+                State::Connecting => (self.load.connect_timeout, Reason::ConnectTimeout),
+                State::Open if connection.unanswered > 0 => (self.load.reply_timeout, Reason::ReplyTimeout),
+                _ => continue,
+            };
+            if now.saturating_duration_since(connection.waits_since) > limit {
+                self.lose(index, reason, now);
+            }
+        }
+    }
+}
+
+/// How long opening so many connections takes at the least.
+fn opening_pause(connections: usize) -> Duration {
+    Duration::from_secs(1) / MOST_CONNECTIONS_PER_SECOND * u32::try_from(connections).unwrap_or(u32::MAX)
+}

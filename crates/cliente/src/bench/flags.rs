@@ -1,0 +1,126 @@
+//! The command line of `cliente bench`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use daemon::settings::Value as _;
+
+use super::{MOST_CONNECTIONS_PER_SECOND, MOST_DEPTH};
+use crate::settings::Connection;
+use crate::target::Target;
+
+/// The name of the subcommand.
+pub const NAME: &str = "bench";
+
+/// What was asked for, before the target's name is resolved.
+#[derive(Clone, Debug)]
+pub struct Wishes {
+    /// The server, if one is named.
+    pub target: Option<Target>,
+    pub(super) connections: usize,
+    pub(super) pipeline: usize,
+    pub(super) rate: Option<f64>,
+    pub(super) duration: Duration,
+    pub(super) warmup: Duration,
+    pub(super) keep: bool,
+    pub(super) threads: usize,
+    /// Whether to print JSON in place of text.
+    pub(super) json: bool,
+    /// Where to write the distribution.
+    pub(super) hdr: Option<PathBuf>,
+}
+
+/// The subcommand with its flags.
+pub fn command() -> Command {
+    Command::new(NAME)
+        .about("Loads a server, checks each reply, and tells throughput and latencies")
+        .after_help(
+            "The settings target, connect-timeout and reply-timeout hold here too: give their flags before `bench`.\n\
+             Exits with 0 when all replies were right, with 1 otherwise.",
+        )
+        .arg(value("target", "HOST:PORT", "The server to ask [default: the first target of the settings]").value_parser(target))
+        .arg(count("connections", "Connections at the same time", 100_000).default_value("50"))
+        .arg(count("pipeline", "Requests under way on each connection", MOST_DEPTH as u64).default_value("1"))
+        .arg(
+            value("rate", "N", "Requests a second, due at fixed times: latencies count from those, so that no stall is hidden. \
+                 Without it each connection asks again when it has its reply")
+            .value_parser(rate),
+        )
+        .arg(value("duration", "TIME", "How long to measure").value_parser(time).default_value("10s"))
+        .arg(value("warmup", "TIME", "How long to ask before that, unmeasured; may be 0s").value_parser(warmup).default_value("1s"))
+        .arg(
+            value("connection", "WHICH", "kept, or fresh: another for each request, or each batch of a pipeline")
+                .value_parser(Connection::parse)
+                .default_value("kept"),
+        )
+        .arg(count("threads", "Threads to share the connections", 256).default_value("1"))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Prints the report as JSON"))
+        .arg(
+            value("hdr", "FILE", "Writes the distribution in the text format of HdrHistogram's plotters, in milliseconds")
+                .value_parser(value_parser!(PathBuf)),
+        )
+}
+
+fn value(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(placeholder).allow_hyphen_values(true).help(help)
+}
+
+fn count(name: &'static str, help: &'static str, most: u64) -> Arg {
+    value(name, "N", help).value_parser(value_parser!(u64).range(1..=most))
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    Target::parse(text)
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.01..=1e8).contains(rate));
+    rate.ok_or_else(|| "expected a number from 0.01 to 100000000".to_owned())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    warmup(text).ok().filter(|time| !time.is_zero()).ok_or_else(|| {
+        "expected a duration greater than zero and of at most a day, such as 200ms, 10s or 1m".to_owned()
+    })
+}
+
+fn warmup(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).ok().filter(|&time| time <= Duration::from_hours(24));
+    time.ok_or_else(|| "expected a duration of at most a day, such as 0s, 200ms or 10s".to_owned())
+}
+
+impl Wishes {
+    /// What the flags say.
+    ///
+    /// # Errors
+    ///
+    /// Flags that do not go together.
+    pub fn from_flags(flags: &ArgMatches) -> Result<Self, String> {
+        let count = |name| flags.get_one::<u64>(name).map_or(1, |&count| usize::try_from(count).unwrap_or(1));
+        let duration = |name| flags.get_one::<Duration>(name).copied().unwrap_or_default();
+        let wishes = Self {
+            target: flags.get_one("target").cloned(),
+            connections: count("connections"),
+            pipeline: count("pipeline"),
+            rate: flags.get_one("rate").copied(),
+            duration: duration("duration"),
+            warmup: duration("warmup"),
+            keep: flags.get_one("connection") != Some(&Connection::Fresh),
+            threads: count("threads"),
+            json: flags.get_flag("json"),
+            hdr: flags.get_one("hdr").cloned(),
+        };
+        let Self { connections, threads, .. } = wishes;
+        if connections < threads {
+            return Err(format!(
+                "--connections {connections}: expected at least one for each of {threads} threads"
+            ));
+        }
+        let most = f64::from(MOST_CONNECTIONS_PER_SECOND);
+        if let Some(rate) = wishes.rate.filter(|&rate| !wishes.keep && rate > most) {
+            return Err(format!("--rate {rate}: expected at most {most} with --connection fresh"));
+        }
+        Ok(wishes)
+    }
+}

@@ -1,0 +1,132 @@
+//! `cliente bench`: as many requests as a server can answer, or as many as are wanted, each reply checked.
+//!
+//! ```text
+//! flags ──► run: a thread each ──► tally ──► report, json, hdr
+//!            engine ── poller
+//!              └─ connection ── mix, pace
+//! ```
+//!
+//! What a latency is:
+//!
+//! - In a closed loop (no `--rate`), from right before the system call that sent the request, or the batch that it
+//!   was part of, to right after the one that read its reply; with `--connection fresh`, from before connecting. While
+//!   a server stalls, a closed loop asks nothing, so a stall shows in one reply a connection: it tells how fast the
+//!   server is, not how long people would wait.
+//! - In an open loop (`--rate`), from the time at which the request was due, whenever it could be sent: whatever
+//!   stalls, be it the server, the network or the generator, shows in every request that fell due meanwhile.
+//!
+//! Both include the kernel's work on either side, the waking of this program, and the time in which a reply waits
+//! until the generator has dealt with those that came before it; so watch how busy the generator was.
+
+pub mod busy;
+pub mod command;
+mod connection;
+mod distribution;
+mod engine;
+mod export;
+pub mod flags;
+mod mix;
+mod pace;
+mod poller;
+pub mod progress;
+pub mod report;
+pub mod tally;
+mod work;
+
+use std::io;
+use std::net::SocketAddr;
+use std::panic;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use engine::Engine;
+pub use mix::MOST_DEPTH;
+use mix::Mix;
+use pace::Times;
+use progress::Progress;
+use tally::Tally;
+
+/// No more connections are opened in a second. Hosts and firewalls remember each for minutes; Linux, by default, a
+/// quarter of a million of them.
+pub const MOST_CONNECTIONS_PER_SECOND: u32 = 10_000;
+
+/// What a run is to do.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// The server.
+    pub address: SocketAddr,
+    /// Connections at the same time, at least as many as `threads`.
+    pub connections: usize,
+    /// Requests under way on one connection, 1 to [`MOST_DEPTH`].
+    pub pipeline: usize,
+    /// Requests a second in an open loop; without it the loop is closed.
+    pub rate: Option<f64>,
+    /// How long to measure.
+    pub duration: Duration,
+    /// How long to ask before that.
+    pub warmup: Duration,
+    /// Whether a connection is used for more than one batch.
+    pub keep: bool,
+    /// How many threads share the connections.
+    pub threads: usize,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long a reply may take.
+    pub reply_timeout: Duration,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// All threads' parts.
+    pub tally: Tally,
+    /// From the beginning of what was measured to the end of the time, or to the last reply if that came later.
+    pub measured: Duration,
+}
+
+impl Outcome {
+    /// Whether there were replies, and all of them right.
+    pub fn all_right(&self) -> bool {
+        self.tally.right > 0 && self.tally.failed_in_all() == 0
+    }
+}
+
+/// Asks as `load` says. It ends by itself: after connecting, the warm-up, the duration, and a last reply's patience.
+///
+/// # Errors
+///
+/// If the system refuses what a thread needs beside its connections.
+pub fn run(load: &Load, progress: &Progress) -> io::Result<Outcome> {
+    let mix = Mix::new();
+    let mut engines = Vec::new();
+    for index in 0..load.threads {
+        engines.push(Engine::new(load, &mix, progress, index)?);
+    }
+    if load.keep {
+        engines = on_threads(engines, |mut engine| engine.connect().map(|()| engine))?;
+    }
+    let begin = Instant::now();
+    let measured_from = begin + load.warmup;
+    let times = Times { begin, measured_from, until: measured_from + load.duration };
+    let mut tally = Tally::new();
+    for part in on_threads(engines, |engine| engine.run(times))? {
+        tally.add(part);
+    }
+    let end = times.until.min(Instant::now()).max(tally.last_reply.unwrap_or(begin));
+    Ok(Outcome { tally, measured: end.saturating_duration_since(measured_from) })
+}
+
+/// Does `job` with each engine, all at the same time.
+fn on_threads<'a, T: Send>(
+    engines: Vec<Engine<'a>>,
+    job: impl Fn(Engine<'a>) -> io::Result<T> + Sync,
+) -> io::Result<Vec<T>> {
+    thread::scope(|scope| {
+        let job = &job;
+        let threads: Vec<_> = engines.into_iter().map(|engine| scope.spawn(move || job(engine))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+            .collect()
+    })
+}
