@@ -1,6 +1,8 @@
 //! What people type in this repository, as `cargo xtask COMMAND`: one file a subcommand, never shipped.
 
 mod cargo;
+mod deb;
+mod readme;
 mod test;
 mod up;
 
@@ -28,6 +30,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(up::command())
         .subcommand(test::command())
+        .subcommand(deb::command())
         .subcommand(up::tether_command())
 }
 
@@ -35,6 +38,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     match matches.subcommand().context("no subcommand")? {
         ("up", matches) => up::run(matches),
         ("test", matches) => test::run(matches),
+        ("deb", _) => deb::run(),
         (up::TETHER, matches) => up::tether(matches),
         (name, _) => anyhow::bail!("no such subcommand: {name}"),
     }

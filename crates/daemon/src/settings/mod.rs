@@ -14,7 +14,7 @@ pub use common::{Common, LogFormat, LogLevel, MetricsListen, Networks, WorkerThr
 pub use fault::{Fault, Faults};
 pub use print::{default_config, effective_config};
 pub use source::{Given, Source};
-pub use start::{Defaults, Extra, Program, REVISION, Start, VERSION, command, start};
+pub use start::{Defaults, Extra, Program, REVISION, Start, VERSION, command, schema, start};
 pub use value::{Count, List, Period, Value};
 
 /// What is known about a setting before any value is.

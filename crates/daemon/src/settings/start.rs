@@ -67,7 +67,7 @@ pub fn command<S: Section>(program: &Program) -> Command {
 }
 
 /// The settings with the defaults of `program`.
-fn schema<S: Section>(program: &Program) -> Vec<Setting> {
+pub fn schema<S: Section>(program: &Program) -> Vec<Setting> {
     let mut schema = Settings::<S>::schema();
     for setting in &mut schema {
         if let Some((_, default)) = program.defaults.iter().find(|(name, _)| *name == setting.name) {

@@ -1,0 +1,70 @@
+//! `cargo xtask deb`: the two Debian packages, with their man pages and completions, looked over by lintian.
+
+mod assets;
+mod manual;
+mod roff;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::cargo::{build as build_binaries, cargo, find_program, run as run_command, workspace};
+
+pub(crate) const PACKAGES: [&str; 2] = ["servidor", "cliente"];
+const CARGO_DEB: &str = "3.8.0";
+
+pub(crate) fn command() -> clap::Command {
+    clap::Command::new("deb").about("Build the Debian packages servidor and cliente")
+}
+
+pub(crate) fn run() -> anyhow::Result<()> {
+    build().map(|_| ())
+}
+
+/// Builds both packages, and tells where they are, in the order of [`PACKAGES`].
+pub(crate) fn build() -> anyhow::Result<Vec<PathBuf>> {
+    let folder = workspace().join("target/deb");
+    let tool = cargo_deb()?;
+    build_binaries(&PACKAGES, "release")?;
+    assets::write(&folder)?;
+    let packages: Vec<PathBuf> = PACKAGES.iter().map(|name| folder.join(format!("{name}.deb"))).collect();
+    for (name, package) in PACKAGES.iter().zip(&packages) {
+        let mut command = Command::new(&tool);
+        command.args(["deb", "--no-build", "--quiet", "--package", name, "--output"]).arg(package);
+        command.current_dir(workspace());
+        run_command(command)?;
+    }
+    lint(&packages)?;
+    Ok(packages)
+}
+
+/// cargo-deb, installed under `target/` where it is not yet.
+fn cargo_deb() -> anyhow::Result<PathBuf> {
+    if let Some(found) = find_program("cargo-deb") {
+        return Ok(found);
+    }
+    let root = workspace().join("target/tools");
+    let program = root.join("bin/cargo-deb");
+    if !program.is_file() {
+        println!("==> cargo-deb {CARGO_DEB}, kept in {}", root.display());
+        let mut install =
+            cargo(&["install", "--locked", "--quiet", "cargo-deb", "--version", CARGO_DEB, "--root"]);
+        install.arg(root);
+        run_command(install)?;
+    }
+    Ok(program)
+}
+
+/// An error of lintian ends the build; overrides are in `deploy/debian`, each with its reason.
+fn lint(packages: &[PathBuf]) -> anyhow::Result<()> {
+    if find_program("lintian").is_none() {
+        anyhow::ensure!(
+            std::env::var("CI").as_deref() != Ok("true"),
+            "lintian is missing, and CI skips nothing"
+        );
+        println!("lintian is not installed: the packages are not looked over (apt-get install lintian)");
+        return Ok(());
+    }
+    let mut lintian = Command::new("lintian");
+    lintian.args(["--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0"]).args(packages);
+    run_command(lintian)
+}

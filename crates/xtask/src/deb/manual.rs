@@ -1,0 +1,116 @@
+//! Man pages, made from the settings' own words, the flags, and the sections of the README that are for operators.
+
+use clap::Command;
+use clap_mangen::Man;
+use daemon::settings::{Change, Setting};
+use roff::{Roff, bold, roman};
+
+use super::roff::{inlines, item, section};
+use crate::readme::{self, Block};
+
+/// What a daemon's manual needs to know of it.
+pub(super) struct Daemon {
+    pub(super) name: &'static str,
+    pub(super) other: &'static str,
+    /// The sections of the README that are for its operators.
+    pub(super) sections: &'static [&'static str],
+    pub(super) command: Command,
+    pub(super) schema: Vec<Setting>,
+}
+
+/// The page of the program, in section 8.
+pub(super) fn program(daemon: &Daemon) -> anyhow::Result<String> {
+    // Man pages know no backticks, and their readers look up the settings in the other page.
+    let command = daemon.command.clone().mut_args(|arg| {
+        let help = arg.get_help().map(|help| help.to_string().replace('`', "")).unwrap_or_default();
+        arg.help(help)
+    });
+    let name = daemon.name;
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let about = about.trim_end_matches('.');
+    let usage = format!("{name} [--config FILE] [--SETTING VALUE]...");
+    let man = Man::new(command.override_usage(usage));
+    let mut text = title(name, name, 8).into_bytes();
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    let mut page = Roff::new();
+    page.control("SH", ["DESCRIPTION"]);
+    page.text(inlines(&format!(
+        "{about}. Every flag below SETTINGS may also be a line of a file or a variable: `{name}.toml`(5) tells how, and \
+         what each means. As a service it is run by systemd: see SYSTEMD below."
+    )));
+    text.extend(page.to_roff().into_bytes());
+    man.render_options_section(&mut text)?;
+    let mut page = Roff::new();
+    for title in daemon.sections {
+        let mut blocks = readme::section("README.md", title)?;
+        // Sessions at a terminal are for the README: they are wider than a man page.
+        blocks.retain(|block| !matches!(block, Block::Code(text) if text.starts_with("$ ")));
+        section(&mut page, title, &blocks);
+    }
+    page.control("SH", ["FILES"]);
+    item(
+        &mut page,
+        vec![bold(format!("/etc/{name}/{name}.toml"))],
+        "What the service reads its settings from.",
+    );
+    see_also(
+        &mut page,
+        &[(&format!("{name}.toml"), 5), (daemon.other, 8), ("systemctl", 1), ("journalctl", 1)],
+    );
+    Ok(String::from_utf8(text)? + &page.to_roff())
+}
+
+/// The page of the settings file, in section 5.
+pub(super) fn settings(daemon: &Daemon) -> String {
+    let name = daemon.name;
+    let mut page = Roff::new();
+    page.control("SH", ["NAME"]).text([roman(format!("{name}.toml - settings of {name}"))]);
+    page.control("SH", ["DESCRIPTION"]);
+    page.text(inlines(&format!(
+        "The service reads `/etc/{name}/{name}.toml`. Each setting is also a flag of {name}(8), and a variable: upper \
+         case, with underscores, and `{}_` before it. Flags win over variables, variables over the file, the file over \
+         defaults. What is wrong is refused, all of it at once; a reload with wrong settings keeps those in force.",
+        name.to_uppercase()
+    )));
+    page.control("PP", []);
+    page.text(inlines("Durations are written `200ms`, `10s` or `1m`. Lists are arrays of strings."));
+    page.control("PP", []);
+    page.text(inlines(&format!(
+        "`{name} --check-config --config FILE` checks a file, and prints what is then in force."
+    )));
+    page.control("SH", ["SETTINGS"]);
+    for setting in &daemon.schema {
+        let change = match setting.change {
+            Change::Live => "A reload applies it.",
+            Change::Restart => "A change takes effect at a restart.",
+        };
+        let doc: Vec<&str> = setting.doc.lines().map(str::trim).collect();
+        item(&mut page, vec![bold(setting.name.as_str())], doc.join(" ").trim());
+        page.control("RS", []);
+        page.text(inlines(&format!(
+            "Expected: {}. Default: `{}`. {change}",
+            setting.expected, setting.default
+        )));
+        page.control("RE", []);
+    }
+    see_also(&mut page, &[(name, 8)]);
+    title(&format!("{name}.toml"), name, 5) + &page.to_roff()
+}
+
+/// No date: the same source makes the same page. Neither hyphens nor stretched lines: names of settings stay whole.
+fn title(page: &str, daemon: &str, number: u8) -> String {
+    format!(
+        ".TH {} {number} \"\" \"{daemon} {}\"\n.nh\n.ad l\n",
+        page.to_uppercase(),
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
+fn see_also(page: &mut Roff, pages: &[(&str, u8)]) {
+    page.control("SH", ["SEE ALSO"]);
+    let last = pages.len() - 1;
+    for (index, (name, number)) in pages.iter().enumerate() {
+        page.text([bold(*name), roman(format!("({number}){}", if index == last { "" } else { "," }))]);
+    }
+}
