@@ -71,6 +71,13 @@ pub enum RunError {
     Panic(#[from] JoinError),
 }
 
+/// Registers every series of `targets`, so that all are there at the first scrape, which may come before the first round.
+pub fn register_series(targets: &[Target]) {
+    for target in targets {
+        metrics::Metrics::register(target);
+    }
+}
+
 /// Makes rounds until the stop, or the last of a limited number. A round under way at the stop is finished; who
 /// cannot wait drops this, which cuts it short.
 ///

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cliente::report::Report;
 use cliente::settings::{Own, PROGRAM, count};
 use cliente::totals::Totals;
-use cliente::{Inputs, RunError, bench, run};
+use cliente::{Inputs, RunError, bench, register_series, run};
 use daemon::admin::{self, Phase};
 use daemon::exit::Failure;
 use daemon::logging::Logging;
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
 async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitCode> {
     let Start { settings, source, flags } = start;
     let telemetry = Arc::new(Telemetry::install(PROGRAM.name, &[])?);
+    register_series(settings.own.target.as_slice());
     let totals = Arc::new(Totals::new(settings.common.log_events_per_second.get()));
     let mut inherited = Inherited::from_environment()?;
     let is_given = source.gives::<Own>("metrics-listen");
