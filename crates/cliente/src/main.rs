@@ -41,11 +41,6 @@ async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitC
     let telemetry = Arc::new(Telemetry::install(PROGRAM.name, &[])?);
     register_series(settings.own.target.as_slice());
     let totals = Arc::new(Totals::new(settings.common.log_events_per_second.get()));
-    let mut inherited = Inherited::from_environment()?;
-    let is_given = source.gives::<Own>("metrics-listen");
-    let admin_socket = admin::open(&mut inherited, settings.common.metrics_listen, is_given)?;
-    inherited.close_rest();
-
     let count = count(&flags);
     let begin = |_| Report::begin(io::stdout(), settings.own.target.as_slice());
     let mut report = count.map(begin).transpose().map_err(RunError::Report)?;
@@ -53,10 +48,25 @@ async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitC
     let (settings, in_force) = watch::channel(Arc::new(settings));
     let (phase, phase_now) = watch::channel(Phase::Starting);
     let watchdog = Watchdog::from_environment();
+    // Signals are taken over before an address is told to anyone.
+    let mut supervisor = Supervisor::new(
+        Arc::clone(&totals),
+        source,
+        settings,
+        phase,
+        logging,
+        Arc::clone(&telemetry),
+        watchdog.clone(),
+    )?;
+    let mut inherited = Inherited::from_environment()?;
+    let is_given = source.gives::<Own>("metrics-listen");
+    let admin_socket = admin::open(&mut inherited, settings.common.metrics_listen, is_given)?;
+    inherited.close_rest();
+
     let mut tasks = JoinSet::new();
     if let Some(socket) = admin_socket {
         let totals = Arc::clone(&totals);
-        let site = site::of(PROGRAM.name, totals, Arc::clone(&telemetry), in_force.clone(), phase_now);
+        let site = site::of(PROGRAM.name, totals, telemetry, in_force.clone(), phase_now);
         tasks.spawn(admin::serve(socket, Arc::new(site)));
     }
     let (stop, started) = (CancellationToken::new(), CancellationToken::new());
@@ -65,11 +75,9 @@ async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitC
         stop: stop.clone(),
         started: started.clone(),
         totals: Arc::clone(&totals),
-        watchdog: watchdog.clone(),
+        watchdog,
         limited: count.zip(report.as_mut()),
     };
-    let mut supervisor =
-        Supervisor::new(Arc::clone(&totals), source, settings, phase, logging, telemetry, watchdog)?;
     let mut forced = 0;
     {
         let mut run = pin!(run(inputs));
