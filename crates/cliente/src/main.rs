@@ -38,6 +38,7 @@ fn main() -> ExitCode {
 
 async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitCode> {
     let Start { settings, source, flags } = start;
+    let listen_is_given = source.gives::<Own>("metrics-listen");
     let telemetry = Arc::new(Telemetry::install(PROGRAM.name, &[])?);
     register_series(settings.own.target.as_slice());
     let totals = Arc::new(Totals::new(settings.common.log_events_per_second.get()));
@@ -59,8 +60,8 @@ async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitC
         watchdog.clone(),
     )?;
     let mut inherited = Inherited::from_environment()?;
-    let is_given = source.gives::<Own>("metrics-listen");
-    let admin_socket = admin::open(&mut inherited, settings.common.metrics_listen, is_given)?;
+    let metrics_listen = in_force.borrow().common.metrics_listen;
+    let admin_socket = admin::open(&mut inherited, metrics_listen, listen_is_given)?;
     inherited.close_rest();
 
     let mut tasks = JoinSet::new();
