@@ -1,6 +1,7 @@
 //! What people type in this repository, as `cargo xtask COMMAND`: one file a subcommand, never shipped.
 
 mod cargo;
+mod containers;
 mod deb;
 mod readme;
 mod test;

@@ -4,9 +4,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use clap::ArgMatches;
+use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::cargo::{cargo, find_program, run as run_command, shown};
+use crate::containers;
 
 /// Programs that some tests need, and the Debian package that holds each.
 const TOOLS: [(&str, &str); 2] = [("python3", "python3"), ("promtool", "prometheus")];
@@ -17,10 +18,18 @@ pub(crate) struct Step {
 }
 
 pub(crate) fn command() -> clap::Command {
-    clap::Command::new("test").about("Check formatting, lints and docs, and run all tests")
+    let containers = Arg::new("containers").long("containers").action(ArgAction::SetTrue);
+    clap::Command::new("test").about("Check formatting, lints and docs, and run all tests").arg(
+        containers.help(
+            "Instead, try the image, the compose file, the alerts, the dashboard and the pages with Docker",
+        ),
+    )
 }
 
-pub(crate) fn run(_matches: &ArgMatches) -> anyhow::Result<()> {
+pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    if matches.get_flag("containers") {
+        return containers::run();
+    }
     check_tools(std::env::var("CI").as_deref() == Ok("true"), |tool| find_program(tool).is_some())?;
     run_steps(steps())
 }

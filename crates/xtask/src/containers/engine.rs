@@ -1,0 +1,67 @@
+//! The Docker engine: the one that answers, or one that is started for the time of the checks.
+
+use std::fs::File;
+use std::process::{Child, Command, Output, Stdio};
+
+use anyhow::{Context as _, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{DEADLINE, wait_for};
+use crate::cargo::{find_program, shown};
+
+/// An engine that answers. One that was started here ends with this.
+pub(super) struct Engine {
+    started: Option<Child>,
+}
+
+impl Engine {
+    pub(super) fn find_or_start() -> anyhow::Result<Self> {
+        if docker(["info"]).is_ok() {
+            return Ok(Self { started: None });
+        }
+        ensure!(
+            find_program("dockerd").is_some(),
+            "no Docker engine answers, and there is no dockerd to start"
+        );
+        let log = std::env::temp_dir().join("xtask-dockerd.log");
+        let stderr = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut dockerd = Command::new("dockerd");
+        let dockerd = dockerd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn();
+        let engine = Self { started: Some(dockerd.context("cannot start dockerd")?) };
+        wait_for("the engine answers", DEADLINE, || docker(["info"]).map(Some))
+            .with_context(|| format!("dockerd's log is {}", log.display()))?;
+        Ok(engine)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(dockerd) = &mut self.started {
+            // Fails only if it has ended already.
+            let _ = kill_process(Pid::from_child(dockerd), Signal::TERM);
+            let _ = dockerd.wait();
+        }
+    }
+}
+
+/// Runs `docker`, and returns what it prints.
+pub(super) fn docker<'a>(arguments: impl IntoIterator<Item = &'a str>) -> anyhow::Result<String> {
+    let mut command = Command::new("docker");
+    command.args(arguments);
+    output_of(command)
+}
+
+/// Runs a command to its successful end, and returns what it prints.
+pub(super) fn output_of(command: Command) -> anyhow::Result<String> {
+    let shown = shown(&command);
+    let Output { status, stdout, stderr } = finish(command)?;
+    let stderr = String::from_utf8_lossy(&stderr);
+    ensure!(status.success(), "`{shown}` failed: {status}\n{stderr}");
+    Ok(String::from_utf8(stdout)?.trim_end().to_owned())
+}
+
+/// Runs a command to its end, whatever that is.
+pub(super) fn finish(mut command: Command) -> anyhow::Result<Output> {
+    command.stdin(Stdio::null());
+    command.output().with_context(|| format!("cannot start `{}`", shown(&command)))
+}
