@@ -4,6 +4,7 @@ mod cargo;
 mod containers;
 mod deb;
 mod readme;
+mod system;
 mod test;
 mod up;
 

@@ -1,4 +1,4 @@
-//! Reads sections of the README, so that the man pages say the same.
+//! Reads sections of the README, so that the man pages say the same, and the tests try what it shows.
 
 use std::fs;
 
@@ -16,6 +16,15 @@ pub(crate) enum Block {
     Table(Vec<Vec<String>>),
 }
 
+/// A file that the README shows: a code block whose first line is a comment with the file's path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// The heading of the sub-section it stands in.
+    pub(crate) case: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
 /// The blocks of one section of a Markdown file of the workspace, from its heading to the next of its rank.
 pub(crate) fn section(file: &str, heading: &str) -> anyhow::Result<Vec<Block>> {
     let path = workspace().join(file);
@@ -24,6 +33,25 @@ pub(crate) fn section(file: &str, heading: &str) -> anyhow::Result<Vec<Block>> {
     let (_, rest) = text.split_once(&start).with_context(|| format!("{file} has no section {heading}"))?;
     let body = rest.split_once("\n## ").map_or(rest, |(body, _)| body);
     Ok(blocks(body))
+}
+
+/// The files shown in a section.
+pub(crate) fn shown_files(blocks: &[Block]) -> Vec<Shown> {
+    let mut case = String::new();
+    let mut files = Vec::new();
+    for block in blocks {
+        match block {
+            Block::Heading(heading) => case.clone_from(heading),
+            Block::Code(text) => {
+                let path = text.lines().next().and_then(|line| line.strip_prefix("# /"));
+                if let Some(path) = path {
+                    files.push(Shown { case: case.clone(), path: format!("/{path}"), text: text.clone() });
+                }
+            }
+            Block::Paragraph(_) | Block::Table(_) => {}
+        }
+    }
+    files
 }
 
 fn blocks(markdown: &str) -> Vec<Block> {
@@ -73,5 +101,19 @@ mod tests {
             Block::Table(vec![vec!["1".to_owned(), "2".to_owned()]]),
         ];
         assert_eq!(found, expected);
+        let file =
+            Shown { case: "Case".to_owned(), path: "/etc/x".to_owned(), text: "# /etc/x\n[Y]\n".to_owned() };
+        assert_eq!(shown_files(&found), [file]);
+    }
+
+    #[test]
+    fn both_languages_show_the_same_files() {
+        let texts = |file, heading| -> Vec<(String, String)> {
+            let shown = shown_files(&section(file, heading).unwrap());
+            shown.into_iter().map(|file| (file.path, file.text)).collect()
+        };
+        let english = texts("README.md", "systemd");
+        assert!(!english.is_empty());
+        assert_eq!(texts("README.pt-BR.md", "systemd"), english);
     }
 }

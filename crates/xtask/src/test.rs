@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::cargo::{cargo, find_program, run as run_command, shown};
-use crate::containers;
+use crate::{containers, system};
 
 /// Programs that some tests need, and the Debian package that holds each.
 const TOOLS: [(&str, &str); 2] = [("python3", "python3"), ("promtool", "prometheus")];
@@ -19,16 +19,23 @@ pub(crate) struct Step {
 
 pub(crate) fn command() -> clap::Command {
     let containers = Arg::new("containers").long("containers").action(ArgAction::SetTrue);
-    clap::Command::new("test").about("Check formatting, lints and docs, and run all tests").arg(
-        containers.help(
+    let system = Arg::new("system").long("system").action(ArgAction::SetTrue).conflicts_with("containers");
+    clap::Command::new("test")
+        .about("Check formatting, lints and docs, and run all tests")
+        .arg(containers.help(
             "Instead, try the image, the compose file, the alerts, the dashboard and the pages with Docker",
-        ),
-    )
+        ))
+        .arg(
+            system.help("Instead, install the packages in a throw-away Debian and try all that they promise"),
+        )
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     if matches.get_flag("containers") {
         return containers::run();
+    }
+    if matches.get_flag("system") {
+        return system::run();
     }
     check_tools(std::env::var("CI").as_deref() == Ok("true"), |tool| find_program(tool).is_some())?;
     run_steps(steps())

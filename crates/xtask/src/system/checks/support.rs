@@ -1,0 +1,102 @@
+//! What several checks do to the daemons, and read from them.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::Metrics;
+
+use crate::system::machine::{Machine, await_that};
+
+pub(super) const SERVER: &str = "127.0.0.1:8888";
+pub(super) const DAEMONS: [&str; 2] = ["servidor", "cliente"];
+
+/// One scrape of a daemon.
+pub(super) fn metrics(machine: &Machine, daemon: &str) -> Metrics {
+    let port = if daemon == "servidor" { 9888 } else { 9889 };
+    machine.on_network(|| testkit::scrape(SocketAddr::from(([127, 0, 0, 1], port))))
+}
+
+/// One question on a connection of its own.
+pub(super) fn ask(address: &str, question: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(question.as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The client's rounds so far: those begun, and those that failed, for whatever reason.
+pub(super) fn rounds(machine: &Machine) -> (u64, u64) {
+    let metrics = metrics(machine, "cliente");
+    let sum = |name: &str| -> u64 {
+        let samples = metrics.text.lines().filter(|line| line.starts_with(&format!("{name}{{")));
+        let values = samples.filter_map(|line| line.rsplit(' ').next());
+        values.map(|value| value.parse::<u64>().expect("a count")).sum()
+    };
+    (sum("cliente_rounds_total"), sum("cliente_round_failures_total"))
+}
+
+/// What a daemon itself wrote to the journal: its entries, whose messages are JSON, newest last.
+pub(super) fn journal(machine: &Machine, daemon: &str, options: &str) -> Vec<Value> {
+    machine.sh("journalctl --sync");
+    let command =
+        format!("journalctl --unit={daemon} --output=json --all {options} SYSLOG_IDENTIFIER={daemon}");
+    let lines = machine.sh(&command);
+    lines.lines().map(|line| serde_json::from_str(line).expect("journalctl writes JSON")).collect()
+}
+
+/// The daemon's own log line in an entry.
+pub(super) fn message(entry: &Value) -> Value {
+    let text = entry["MESSAGE"].as_str().unwrap_or_else(|| panic!("no text: {entry}"));
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// Whether the daemon has logged this since it was last started.
+pub(super) fn has_logged(machine: &Machine, daemon: &str, wanted: &str) -> bool {
+    let invocation = machine.property(daemon, "InvocationID");
+    let entries = journal(machine, daemon, &format!("_SYSTEMD_INVOCATION_ID={invocation}"));
+    entries.iter().any(|entry| message(entry)["message"] == wanted)
+}
+
+pub(super) fn is_active(machine: &Machine, unit: &str) -> bool {
+    machine.property(unit, "ActiveState") == "active"
+}
+
+pub(super) fn await_active(machine: &Machine, unit: &str) {
+    await_that(&format!("{unit} is active"), || is_active(machine, unit));
+}
+
+pub(super) fn await_both_active(machine: &Machine) {
+    for daemon in DAEMONS {
+        await_active(machine, daemon);
+    }
+}
+
+/// Writes a drop-in, as an administrator would; it lasts until [`undo`].
+pub(super) fn drop_in(machine: &Machine, unit: &str, contents: &str) {
+    machine.write(&format!("/etc/systemd/system/{unit}.d/check.conf"), contents);
+    machine.sh("systemctl daemon-reload");
+}
+
+/// Takes all drop-ins and edits back, and has both daemons running as shipped.
+pub(in crate::system) fn undo(machine: &Machine) {
+    machine.sh("rm -rf /etc/systemd/system/*.d
+        for file in /etc/*/*.shipped; do
+            if test -e $file; then mv $file ${file%.shipped}; fi
+        done
+        systemctl daemon-reload
+        systemctl stop 'servidor*' cliente
+        systemctl reset-failed
+        systemctl start servidor cliente");
+}
+
+/// Adds lines to a daemon's settings as shipped.
+pub(super) fn edit(machine: &Machine, daemon: &str, lines: &str) {
+    let file = format!("/etc/{daemon}/{daemon}.toml");
+    machine.sh(&format!("test -e {file}.shipped || cp {file} {file}.shipped"));
+    machine.write(&file, machine.sh(&format!("cat {file}.shipped")) + "\n" + lines + "\n");
+}
