@@ -36,8 +36,8 @@ pub(super) struct Connection {
     position: Position,
     /// Requests sent and not answered.
     pub(super) unanswered: usize,
-    /// Whether something was asked on the socket that it has now.
-    pub(super) is_used: bool,
+    /// Whether a reply has come on the socket that it has now.
+    pub(super) is_served: bool,
     /// Requests done with, one way or the other.
     done: u64,
     /// Requests that are to be sent.
@@ -59,7 +59,7 @@ impl Connection {
             waits_since: now,
             position: Mix::start(number),
             unanswered: 0,
-            is_used: false,
+            is_served: false,
             done: 0,
             due: 0,
             unwritten: Vec::new(),
@@ -99,7 +99,6 @@ impl Connection {
             }
             let batch = work.mix.requests(self.position, self.unanswered, count);
             self.due -= count;
-            self.is_used = true;
             // Nothing may come between the clock and the system call.
             let now = Instant::now();
             if self.unanswered == 0 {
@@ -172,10 +171,12 @@ impl Connection {
         let held = mem::take(&mut self.held);
         let mut rest = held.as_slice();
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
-            if self.unanswered == 0 {
-                return Err(Reason::WrongReply);
-            }
             let verdict = judge(work.mix.number(self.position), &rest[..=end], false);
+            if self.unanswered == 0 {
+                // A server over its limit says so unasked.
+                let is_error = verdict == Verdict::ServerError;
+                return Err(if is_error { Reason::ServerError } else { Reason::WrongReply });
+            }
             self.position = Mix::skip(self.position);
             match verdict {
                 Verdict::Right => self.right(1, work, now),
@@ -207,21 +208,24 @@ impl Connection {
             work.tally.last_reply = Some(now);
         }
         work.tally.right += count as u64;
-        self.unanswered -= count;
-        self.done += count as u64;
+        self.answered(count);
     }
 
     fn failed(&mut self, reason: Reason, count: usize, work: &mut Work) {
         work.tally.failed(reason, count);
+        self.answered(count);
+    }
+
+    fn answered(&mut self, count: usize) {
+        self.is_served |= count > 0;
         self.unanswered -= count;
         self.done += count as u64;
     }
 
     /// Closes the connection. What was asked on it gets no reply any more; why is `reason`.
-    ///
-    /// A server may end a connection on which nothing is under way.
     pub(super) fn lose(&mut self, reason: Reason, work: &mut Work) {
-        if self.unanswered == 0 && (self.state != State::Open || reason == Reason::WrongReply) {
+        // A server may end a connection on which nothing is under way.
+        if self.unanswered == 0 && (self.state != State::Open || reason != Reason::Closed) {
             work.tally.failed(reason, 1);
         }
         for _ in 0..self.unanswered {
@@ -235,7 +239,7 @@ impl Connection {
     pub(super) fn close(&mut self) {
         self.state = State::Closed;
         self.socket = None;
-        self.is_used = false;
+        self.is_served = false;
         self.unwritten.clear();
         self.held.clear();
     }

@@ -1,7 +1,7 @@
 //! One thread of the generator: an epoll loop over its connections.
 //!
-//! Not a task a connection: at one request a read, a runtime's own work shows in what asking costs, and its timers,
-//! which tick in milliseconds, would add to each latency of an open loop.
+//! Not a task a connection: asking would cost the same, but a runtime's timers tick in milliseconds, which each latency
+//! of an open loop would include.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,7 +21,7 @@ use crate::failure::{Reason, reason_of};
 
 /// How often overdue replies are looked for, and progress is told.
 const UPKEEP: Duration = Duration::from_millis(100);
-/// How long a server that did not take a connection is left alone.
+/// How long a server that did not answer on a connection is left alone.
 const RETRY: Duration = Duration::from_millis(100);
 /// How much of its pace opening connections may catch up at once.
 const OPENING_BURST: Duration = Duration::from_millis(10);
@@ -63,14 +63,14 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// Opens the connections that are to be kept. One that cannot be had is counted, and tried again.
+    /// Opens the connections that are to be kept. One that cannot be had is counted, and tried again later.
     pub(super) fn connect(&mut self) -> io::Result<()> {
         let (mut now, mut events) = (Instant::now(), Events::new());
-        let pacing = opening_pause(self.load.connections);
-        let deadline = now + pacing + self.load.connect_timeout;
-        (0..self.connections.len()).for_each(|index| self.open_later(index, now));
-        let is_open = |connection: &Connection| connection.state == State::Open;
-        while now < deadline && !self.progress.is_stopped() && !self.connections.iter().all(is_open) {
+        let count = self.connections.len();
+        let deadline = now + opening_pause(self.load.connections) + self.load.connect_timeout;
+        (0..count).for_each(|index| self.open_later(index, now));
+        let tried = |tally: &Tally| tally.connections + tally.failed_in_all();
+        while now < deadline && !self.progress.is_stopped() && tried(&self.work.tally) < count as u64 {
             now = self.turn(&mut events, now, deadline)?;
         }
         Ok(())
@@ -96,6 +96,9 @@ impl<'a> Engine<'a> {
         // It may have been stopped before its time.
         times.until = times.until.min(now);
         self.work.times = Some(times);
+        if rate.is_none() {
+            self.give_up_openings();
+        }
         let deadline = now + reply_timeout;
         let is_at_work = |connection: &Connection| connection.unanswered > 0 || connection.due > 0;
         while now < deadline && self.connections.iter().any(is_at_work) {
@@ -135,11 +138,14 @@ impl<'a> Engine<'a> {
 
     fn ready(&mut self, index: usize, readiness: Readiness, now: Instant) {
         let connection = &mut self.connections[index];
-        let outcome = match connection.state {
-            State::Connecting => connection.connected(readiness.failed, &mut self.work),
-            State::Open if readiness.readable => connection.receive(&mut self.work, readiness.ended),
-            _ => Ok(()),
-        };
+        let mut outcome = Ok(());
+        if connection.state == State::Connecting {
+            outcome = connection.connected(readiness.failed, &mut self.work);
+        }
+        // A server may speak at once, and of each change there is only one event.
+        if outcome.is_ok() && connection.state == State::Open && readiness.readable {
+            outcome = connection.receive(&mut self.work, readiness.ended);
+        }
         match outcome {
             Ok(()) => self.go_on(index, now),
             Err(reason) => self.lose(index, reason, now),
@@ -151,10 +157,10 @@ impl<'a> Engine<'a> {
         let Some(times) = self.work.times else { return };
         let connection = &mut self.connections[index];
         if connection.unanswered == 0 {
-            if self.work.open_loop.is_none() && now < times.until {
+            if self.load.rate.is_none() && now < times.until {
                 connection.due = self.load.pipeline;
             }
-            if connection.is_used && !self.load.keep {
+            if connection.is_served && !self.load.keep {
                 connection.close();
             }
         }
@@ -171,12 +177,15 @@ impl<'a> Engine<'a> {
 
     fn lose(&mut self, index: usize, reason: Reason, now: Instant) {
         let connection = &mut self.connections[index];
-        let was_open = connection.state == State::Open;
+        let pause = if connection.is_served { Duration::ZERO } else { RETRY };
         connection.lose(reason, &mut self.work);
         let is_over = self.work.times.is_some_and(|times| now >= times.until);
-        let is_wanted = self.load.keep || self.work.open_loop.is_none();
-        if connection.due > 0 || (is_wanted && !is_over) {
-            self.open_later(index, if was_open { now } else { now + RETRY });
+        let is_closed_loop = self.load.rate.is_none();
+        if is_over && is_closed_loop {
+            connection.due = 0;
+        }
+        if connection.due > 0 || (!is_over && (self.load.keep || is_closed_loop)) {
+            self.open_later(index, now + pause);
         }
     }
 
@@ -200,6 +209,13 @@ impl<'a> Engine<'a> {
             if let Err(error) = added {
                 self.lose(index, reason_of(&error, Reason::ConnectTimeout), now);
             }
+        }
+    }
+
+    /// Only the requests of an open loop are owed to anyone when the time is over.
+    fn give_up_openings(&mut self) {
+        for Reverse((_, index)) in self.openings.drain() {
+            self.connections[index].due = 0;
         }
     }
 
