@@ -183,9 +183,12 @@ fn serve(stream: TcpStream, mut open: Open, settings: Arc<Own>) -> impl Future<O
         open.reason = Some(reason);
         open.requests = connection.requests();
         let stream = connection.into_stream();
-        // A failed shutdown means that the peer has gone.
-        let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
-        if !matches!(reason, Reason::Client | Reason::Io | Reason::Forced) {
+        if matches!(reason, Reason::Client | Reason::Io | Reason::Forced) {
+            // Closing sends the FIN; the peer's has come, or it is not waited for.
+            drop(stream);
+        } else {
+            // A failed shutdown means that the peer has gone.
+            let _ = SockRef::from(&stream).shutdown(std::net::Shutdown::Write);
             let by = open.context.stop.if_begun().map(|deadlines| deadlines.forced);
             open.context.let_linger(linger(stream, by));
         }

@@ -68,9 +68,10 @@ pub(crate) enum Found {
     Oversize,
 }
 
+/// What ends the serving of a connection.
 enum Event {
     Exchange(io::Result<Found>),
-    Alarm,
+    Alarm(Reason),
     Stop(Deadlines),
 }
 
@@ -108,35 +109,44 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Serves until there is a reason to close; all replies are then with the kernel, or never will be.
+    ///
+    /// To be polled with one waker only, as a task does.
     pub async fn serve(&mut self) -> Reason {
         let context = Arc::clone(&self.context);
         let mut stop = pin!(context.stop.begun());
         let mut timer = pin!(sleep_until(self.alarm().0));
-        loop {
+        let mut waits = false;
+        let event = poll_fn(|cx| {
+            loop {
+                match self.poll_exchange(cx) {
+                    Poll::Ready(Ok(Found::Requests)) => {}
+                    Poll::Ready(found) => return Poll::Ready(Event::Exchange(found)),
+                    Poll::Pending => break,
+                }
+            }
             let (deadline, reason) = self.alarm();
-            let event = poll_fn(|cx| {
-                if let Poll::Ready(found) = self.poll_exchange(cx) {
-                    return Poll::Ready(Event::Exchange(found));
-                }
-                if let Poll::Ready(deadlines) = stop.as_mut().poll(cx) {
-                    return Poll::Ready(Event::Stop(deadlines));
-                }
-                poll_alarm(timer.as_mut(), deadline, cx).map(|()| Event::Alarm)
-            })
-            .await;
-            // What comes at the end of a connection is boxed, so that an idle one has no room for it.
-            let outcome = match event {
-                Event::Exchange(Ok(Found::Requests)) => continue,
-                Event::Exchange(Ok(Found::EndOfStream)) if !self.line_has_begun() => Ok(Reason::Client),
-                Event::Exchange(Ok(Found::EndOfStream)) => Box::pin(self.answer_tail(Reason::Client)).await,
-                Event::Exchange(Ok(Found::Oversize)) => Ok(Reason::Oversize),
-                Event::Exchange(Err(error)) => Err(error),
-                Event::Alarm if reason == Reason::Unterminated => Box::pin(self.answer_tail(reason)).await,
-                Event::Alarm => Ok(reason),
-                Event::Stop(deadlines) => Box::pin(self.wind_up(deadlines)).await,
-            };
-            return outcome.unwrap_or(Reason::Io);
-        }
+            // Both have been polled, and will wake the task: to ask whether they have costs less than to poll again.
+            if waits && !context.stop.has_begun() && !timer.is_elapsed() && timer.deadline() <= deadline {
+                return Poll::Pending;
+            }
+            waits = true;
+            if let Poll::Ready(deadlines) = stop.as_mut().poll(cx) {
+                return Poll::Ready(Event::Stop(deadlines));
+            }
+            poll_alarm(timer.as_mut(), deadline, cx).map(|()| Event::Alarm(reason))
+        })
+        .await;
+        // What comes at the end of a connection is boxed, so that an idle one has no room for it.
+        let outcome = match event {
+            Event::Exchange(Ok(Found::Oversize)) => Ok(Reason::Oversize),
+            Event::Exchange(Ok(_)) if !self.line_has_begun() => Ok(Reason::Client),
+            Event::Exchange(Ok(_)) => Box::pin(self.answer_tail(Reason::Client)).await,
+            Event::Exchange(Err(error)) => Err(error),
+            Event::Alarm(Reason::Unterminated) => Box::pin(self.answer_tail(Reason::Unterminated)).await,
+            Event::Alarm(reason) => Ok(reason),
+            Event::Stop(deadlines) => Box::pin(self.wind_up(deadlines)).await,
+        };
+        outcome.unwrap_or(Reason::Io)
     }
 
     /// When to lose patience, and with what.
@@ -252,9 +262,12 @@ impl<S: Stream> Connection<S> {
             self.stalled = Some(stalled);
             return Poll::Pending;
         }
+        let now = Instant::now();
         if !stalled.unsent.is_empty() {
-            self.context.metrics.served_in(stalled.since.elapsed());
+            self.context.metrics.served_in(now - stalled.since);
         }
+        // The peer has been busy with what it was sent: its silence begins here.
+        self.last_read = now;
         if stalled.oversize {
             return Poll::Ready(Ok(Found::Oversize));
         }

@@ -35,6 +35,12 @@ impl Stop {
         *self.0.wait().await
     }
 
+    /// Whether the stop has begun.
+    #[inline]
+    pub fn has_begun(&self) -> bool {
+        self.0.initialized()
+    }
+
     /// The deadlines, if the stop has begun.
     pub fn if_begun(&self) -> Option<Deadlines> {
         self.0.get().copied()

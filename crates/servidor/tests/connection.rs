@@ -179,6 +179,16 @@ async fn a_peer_that_does_not_read_is_not_read_from_either() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_has_caught_up_has_all_its_idle_time() {
+    let mut served = serve(4096);
+    served.client.write_all("1\n".repeat(2048).as_bytes()).await.unwrap();
+    sleep(Duration::from_secs(4)).await;
+    served.reply(&"ÍMPAR\n".repeat(2048)).await;
+    let lasted = served.ended(Reason::Idle, 2048).await;
+    assert_eq!(lasted.as_secs(), 4 + 60);
+}
+
+#[tokio::test(start_paused = true)]
 async fn replies_that_outgrow_their_requests_come_whole_and_in_order() {
     const ROUNDS: usize = 5000;
     let mut served = serve(100_000);
