@@ -13,7 +13,12 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 ///
 /// If threads cannot be had, or what `daemon` says.
 pub fn run<T>(threads: usize, daemon: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let mut builder = match threads {
+        // One thread has nobody to share its work with, and then sharing need not be prepared for.
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder
         .worker_threads(threads)
         .thread_name("worker")
         .enable_all()
