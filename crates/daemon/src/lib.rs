@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod crowd;
 pub mod exit;
+pub mod histogram;
 pub mod lifecycle;
 pub mod listener;
 pub mod logging;

@@ -18,6 +18,7 @@ pub fn of<D: Supervised + 'static>(
     settings: watch::Receiver<Arc<Settings<D::Own>>>,
     phase: watch::Receiver<Phase>,
 ) -> Site {
+    let own = Arc::clone(&daemon);
     let (allowing, now, uptime) = (settings.clone(), phase.clone(), Arc::clone(&telemetry));
     let page = move || {
         let settings = settings.borrow().clone();
@@ -32,7 +33,7 @@ pub fn of<D: Supervised + 'static>(
         page.to_string()
     };
     Site {
-        metrics: Box::new(move || telemetry.render()),
+        metrics: Box::new(move || telemetry.render() + &own.own_metrics()),
         page: Box::new(page),
         admits: Box::new(move |peer| allowing.borrow().common.metrics_allow.contains(peer)),
         phase,

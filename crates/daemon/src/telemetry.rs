@@ -3,18 +3,18 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
 use crate::settings::{REVISION, VERSION};
 
 /// How many buckets a histogram has.
-const BUCKETS: i32 = 20;
-/// Where buckets start unless said otherwise, in seconds.
+pub(crate) const BUCKETS: usize = 20;
+/// Where the buckets of the recorder's histograms start, in seconds.
 const FIRST_BUCKET: f64 = 10e-6;
 
 /// The bounds of a histogram in seconds: from `first` on, each twice the last.
-fn doubling_from(first: f64) -> Vec<f64> {
-    (0..BUCKETS).map(|power| first * 2_f64.powi(power)).collect()
+pub(crate) fn doubling_from(first: f64) -> Vec<f64> {
+    std::iter::successors(Some(first), |bound| Some(bound * 2.0)).take(BUCKETS).collect()
 }
 
 /// The recorder of this process and its common series.
@@ -30,18 +30,13 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Installs the recorder for the daemon `name`; `first_buckets` names the histograms that do not start at 10 µs,
-    /// with their first bound in seconds.
+    /// Installs the recorder for the daemon `name`.
     ///
     /// # Errors
     ///
     /// If the process has a recorder already.
-    pub fn install(name: &str, first_buckets: &[(&str, f64)]) -> Result<Self, BuildError> {
-        let mut builder = PrometheusBuilder::new().set_buckets(&doubling_from(FIRST_BUCKET))?;
-        for (metric, first) in first_buckets {
-            builder = builder
-                .set_buckets_for_metric(Matcher::Full((*metric).to_owned()), &doubling_from(*first))?;
-        }
+    pub fn install(name: &str) -> Result<Self, BuildError> {
+        let builder = PrometheusBuilder::new().set_buckets(&doubling_from(FIRST_BUCKET))?;
         let recorder = builder.install_recorder()?;
         let process = metrics_process::Collector::default();
         process.describe();

@@ -120,6 +120,10 @@ impl Supervised for Context {
         self.events.refill(per_second)
     }
 
+    fn own_metrics(&self) -> String {
+        self.metrics.service().to_string()
+    }
+
     fn check(&self, settings: &Settings) -> anyhow::Result<()> {
         let connections = settings.own.max_connections.get();
         allow_open_files(u64::from(connections) + OTHER_FILES)

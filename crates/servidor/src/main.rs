@@ -11,7 +11,6 @@ use daemon::supervisor::{Supervised as _, Supervisor};
 use daemon::telemetry::Telemetry;
 use daemon::{exit, listener, runtime, site};
 use servidor::context::Context;
-use servidor::metrics::FIRST_BUCKETS;
 use servidor::settings::{Own, PROGRAM};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -27,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<()> {
-    let telemetry = Arc::new(Telemetry::install(PROGRAM.name, FIRST_BUCKETS)?);
+    let telemetry = Arc::new(Telemetry::install(PROGRAM.name)?);
     let context = Context::new(&settings);
     context.check(&settings)?;
 

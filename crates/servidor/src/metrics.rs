@@ -3,14 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
-    histogram,
-};
+use ::metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use daemon::histogram::Histogram;
 use protocol::{Class, Rejection};
 
-/// The histograms whose buckets do not start at 10 µs, with their first bound in seconds.
-pub const FIRST_BUCKETS: &[(&str, f64)] = &[("servidor_service_seconds", 1e-6)];
+/// Service times are a few microseconds.
+const FIRST_BUCKET_NS: u64 = 1000;
 
 /// Why a connection was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,11 +133,6 @@ impl Metrics {
         describe_counter!("servidor_accept_errors_total", "Failures to accept a connection.");
         describe_counter!("servidor_numbers_total", "Numbers answered, by class.");
         describe_counter!("servidor_requests_rejected_total", "Requests that were no number, by reason.");
-        describe_histogram!(
-            "servidor_service_seconds",
-            Unit::Seconds,
-            "Time from the read that completed a request to its reply's write; one sample a batch."
-        );
         Self {
             connections: counter!("servidor_connections_total"),
             refused: Refusal::ALL
@@ -150,7 +143,11 @@ impl Metrics {
             numbers: Class::ALL.map(|class| counter!("servidor_numbers_total", "class" => class.as_str())),
             rejected: Rejection::ALL
                 .map(|reason| counter!("servidor_requests_rejected_total", "reason" => reason.as_str())),
-            service: histogram!("servidor_service_seconds"),
+            service: Histogram::new(
+                "servidor_service_seconds",
+                "Time from the read that completed a request to its reply's write; one sample a batch.",
+                FIRST_BUCKET_NS,
+            ),
             totals: Totals::default(),
         }
     }
@@ -204,6 +201,11 @@ impl Metrics {
     /// A batch's replies were written, so long after its read.
     pub fn served_in(&self, time: Duration) {
         self.service.record(time);
+    }
+
+    /// The times that [`Metrics::served_in`] has been told.
+    pub fn service(&self) -> &Histogram {
+        &self.service
     }
 
     /// The counts so far.
