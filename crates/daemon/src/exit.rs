@@ -1,5 +1,7 @@
 //! The exit statuses, and which failure has which.
 
+use std::fmt::Display;
+use std::io::{Write as _, stderr};
 use std::process::ExitCode;
 
 use crate::listener::BindError;
@@ -24,6 +26,11 @@ impl From<Failure> for ExitCode {
             Failure::Settings => Self::from(78),
         }
     }
+}
+
+/// Tells on standard error why `program` ends before it logs. If nobody can be told, the exit status says it alone.
+pub fn complain(program: &str, problem: impl Display) {
+    let _ = writeln!(stderr(), "{program}: {problem}");
 }
 
 /// The exit status of a run; if it failed, tells the whole chain of the error once, in the log.

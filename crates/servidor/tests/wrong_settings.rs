@@ -1,7 +1,7 @@
 //! Wrong settings, and the full text of what the daemon says to each.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
@@ -136,4 +136,16 @@ fn all_faults_of_all_sources_are_told_at_once() {
             &format!("--idle-timeout 0s: {DURATION}"),
         ]),
     );
+}
+
+#[test]
+fn the_exit_status_tells_even_where_nothing_can_be_said() {
+    let full = File::options().write(true).open("/dev/full").expect("a device of every Linux");
+    let status = Command::new(env!("CARGO_BIN_EXE_servidor"))
+        .args(["--max-connections", "0"])
+        .env_clear()
+        .stderr(full)
+        .status()
+        .expect("the daemon starts");
+    assert_eq!(status.code(), Some(78));
 }

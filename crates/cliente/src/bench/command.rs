@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use clap::ArgMatches;
-use daemon::exit::Failure;
+use daemon::exit::{Failure, complain};
 use daemon::process::allow_open_files;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -19,7 +19,7 @@ use super::progress::Progress;
 use super::report::Report;
 use super::{Load, Outcome, export, run};
 use crate::round;
-use crate::settings::Settings;
+use crate::settings::{PROGRAM, Settings};
 use crate::target::Target;
 
 /// Files that are open beside the connections: standard streams, and two a thread.
@@ -33,7 +33,7 @@ pub fn bench(flags: &ArgMatches, settings: &Settings) -> ExitCode {
     let wishes = match Wishes::from_flags(flags) {
         Ok(wishes) => wishes,
         Err(problem) => {
-            eprintln!("cliente: {problem}");
+            complain(PROGRAM.name, problem);
             return Failure::Settings.into();
         }
     };
@@ -41,7 +41,7 @@ pub fn bench(flags: &ArgMatches, settings: &Settings) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => Failure::Run.into(),
         Err(error) => {
-            eprintln!("cliente: {error:#}");
+            complain(PROGRAM.name, format_args!("{error:#}"));
             Failure::Run.into()
         }
     }

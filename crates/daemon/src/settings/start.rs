@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{Change, MetricsListen, Section, Setting, Settings, Source, default_config, effective_config};
-use crate::exit::Failure;
+use crate::exit::{Failure, complain};
 
 /// What a daemon is called, and what is its own about its command line.
 #[derive(Clone, Copy)]
@@ -117,7 +117,7 @@ pub fn start<S: Section>(
         defaults: [(program.implied)(&flags), program.defaults].concat(),
     };
     let settings = source.read::<S>().map_err(|faults| {
-        eprintln!("{}: {faults}", program.name);
+        complain(program.name, faults);
         ExitCode::from(Failure::Settings)
     })?;
     if flags.get_flag("check-config") {
@@ -139,13 +139,13 @@ fn print(text: &str) -> ExitCode {
 
 fn check_health(program: &str, listen: MetricsListen) -> ExitCode {
     let MetricsListen::At(address) = listen else {
-        eprintln!("{program}: metrics-listen is off: expected an address to ask for the daemon's health");
+        complain(program, "metrics-listen is off: expected an address to ask for the daemon's health");
         return Failure::Settings.into();
     };
     match crate::admin::ask_ready(address) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("{program}: not ready: {problem}");
+            complain(program, format_args!("not ready: {problem}"));
             Failure::Run.into()
         }
     }
