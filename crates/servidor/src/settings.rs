@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use daemon::settings::{Count, List, Networks, Period, Program, Value};
+use daemon::settings::{Count, List, MetricsListen, Networks, Period, Program, Value};
 
 /// All settings of `servidor`.
 pub type Settings = daemon::settings::Settings<Own>;
@@ -41,16 +41,22 @@ daemon::settings! {
         /// How long a stop waits for connections. Keep it below the clients' patience.
         drain_timeout: Period = "2s", Live;
     }
-    contradictions(settings) {
+    contradictions(settings, common) {
+        let mut contradictions = Vec::new();
         if settings.unterminated_wait > settings.line_timeout {
-            vec![format!(
+            contradictions.push(format!(
                 "unterminated-wait = {} and line-timeout = {}: expected the wait to be no longer than the timeout, \
                  which would always come first",
                 settings.unterminated_wait, settings.line_timeout
-            )]
-        } else {
-            Vec::new()
+            ));
         }
+        if let MetricsListen::At(address) = common.metrics_listen
+            && address.port() != 0
+            && settings.listen.as_slice().contains(&address)
+        {
+            contradictions.push(format!("listen and metrics-listen = {address}: expected two different addresses"));
+        }
+        contradictions
     }
 }
 

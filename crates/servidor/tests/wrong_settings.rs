@@ -85,15 +85,32 @@ fn faults_of_flags_name_them() {
             &["--listen", "here", "--listen", "[::1]:1"],
             &format!("--listen here,[::1]:1: \"here\": {ADDRESS}"),
         ),
-        (
-            &["--unterminated-wait", "10s"],
-            "unterminated-wait = 10s and line-timeout = 5s: expected the wait to be no longer than the timeout, which \
-             would always come first",
-        ),
     ];
     for (flags, fault) in cases {
         assert_refused(b"", &[], flags, &complaint(&[fault]));
     }
+}
+
+#[test]
+fn contradictions_are_told_with_both_values() {
+    let wait = "unterminated-wait = 10s and line-timeout = 5s: expected the wait to be no longer than the timeout, \
+                which would always come first";
+    let address = "listen and metrics-listen = [::1]:9888: expected two different addresses";
+    let slow = ["--unterminated-wait", "10s"];
+    let same = ["--listen", "127.0.0.1:1,[::1]:9888", "--metrics-listen", "[::1]:9888"];
+    assert_refused(b"", &[], &slow, &complaint(&[wait]));
+    assert_refused(b"", &[], &same, &complaint(&[address]));
+    assert_refused(b"", &[], &[slow.as_slice(), &same].concat(), &complaint(&[wait, address]));
+}
+
+#[test]
+fn free_ports_are_two_different_ones() {
+    let output = Command::new(env!("CARGO_BIN_EXE_servidor"))
+        .args(["--check-config", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"])
+        .env_clear()
+        .output()
+        .expect("the daemon starts");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -76,8 +76,8 @@ pub trait Section: Clone + PartialEq + Send + Sync + 'static {
     /// Each setting's value in TOML, in the order of [`Section::schema`].
     fn values(&self) -> Vec<String>;
 
-    /// What single values cannot show to be wrong.
-    fn contradictions(&self) -> Vec<String> {
+    /// What single values cannot show to be wrong, beside those that both daemons have.
+    fn contradictions(&self, _common: &Common) -> Vec<String> {
         Vec::new()
     }
 }
@@ -121,7 +121,7 @@ macro_rules! settings {
         pub struct $Name:ident {
             $( $(#[doc = $doc:literal])+ $field:ident: $Type:ty = $default:literal, $change:ident; )+
         }
-        $( contradictions($this:ident) $contradictions:block )?
+        $( contradictions($this:ident, $common:ident) $contradictions:block )?
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
@@ -149,7 +149,7 @@ macro_rules! settings {
                 vec![$( $crate::settings::Value::to_toml(&self.$field) ),+]
             }
 
-            $( fn contradictions(&self) -> Vec<String> {
+            $( fn contradictions(&self, $common: &$crate::settings::Common) -> Vec<String> {
                 let $this = self;
                 $contradictions
             } )?

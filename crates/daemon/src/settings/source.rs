@@ -57,9 +57,8 @@ impl Source {
         let (own, common) = (S::read(&mut given), Common::read(&mut given));
         let mut faults = given.faults_in_order();
         if let (Some(own), Some(common), true) = (own, common, faults.is_empty()) {
-            faults.extend(
-                own.contradictions().into_iter().map(|problem| Fault { place: String::new(), problem }),
-            );
+            let contradictions = own.contradictions(&common).into_iter();
+            faults.extend(contradictions.map(|problem| Fault { place: String::new(), problem }));
             if faults.is_empty() {
                 return Ok(Settings { own, common });
             }
