@@ -180,7 +180,7 @@ impl<D: Supervised> Supervisor<D> {
         checked
     }
 
-    fn apply(&mut self, settings: Settings<D::Own>) {
+    fn apply(&mut self, mut settings: Settings<D::Own>) {
         let running = self.settings.borrow().clone();
         let names = |differences: Vec<Setting>, change| {
             differences
@@ -191,6 +191,7 @@ impl<D: Supervised> Supervisor<D> {
         for setting in names(settings.differences(&self.started), Change::Restart) {
             tracing::warn!(setting, "setting needs a restart");
         }
+        settings.keep_until_restart(&self.started);
         let changed: Vec<String> = names(settings.differences(&running), Change::Live).collect();
         self.logging.set_level(&settings.common.log_level);
         self.settings.send_replace(Arc::new(settings));

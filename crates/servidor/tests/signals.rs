@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use common::start;
 use serde_json::Value;
 use tempfile::NamedTempFile;
-use testkit::{Daemon, Peer, Signal, scrape, wait_until};
+use testkit::{Daemon, Peer, Signal, request, scrape, wait_until};
 
 /// A daemon with its settings in a file that the test rewrites.
 struct Reloadable {
@@ -132,6 +132,10 @@ fn a_reload_names_what_needs_a_restart() {
     assert_eq!((&line["setting"], &line["level"]), (&"worker-threads".into(), &"WARN".into()), "{line}");
     reloadable.daemon.wait_for("reloaded");
     assert_eq!(reloadable.count("servidor_connections_limit"), 6, "the rest is applied");
+    let page = request(reloadable.daemon.metrics_address(), "GET", "/").body;
+    for in_force in ["<dt>worker-threads</dt><dd>1</dd>", "<dt>max-connections</dt><dd>6</dd>"] {
+        assert!(page.contains(in_force), "{in_force} is not in {page}");
+    }
 }
 
 #[test]

@@ -76,6 +76,9 @@ pub trait Section: Clone + PartialEq + Send + Sync + 'static {
     /// Each setting's value in TOML, in the order of [`Section::schema`].
     fn values(&self) -> Vec<String>;
 
+    /// Goes back to what `started` says where a change takes effect at the next start.
+    fn keep_until_restart(&mut self, started: &Self);
+
     /// What single values cannot show to be wrong, beside those that both daemons have.
     fn contradictions(&self, _common: &Common) -> Vec<String> {
         Vec::new()
@@ -100,6 +103,12 @@ impl<S: Section> Settings<S> {
     /// Each setting's value in TOML, in the order of [`Settings::schema`].
     pub fn values(&self) -> Vec<String> {
         [self.own.values(), self.common.values()].concat()
+    }
+
+    /// Goes back to what `started` says where a change takes effect at the next start.
+    pub fn keep_until_restart(&mut self, started: &Self) {
+        self.own.keep_until_restart(&started.own);
+        self.common.keep_until_restart(&started.common);
     }
 
     /// The settings that differ from `other`.
@@ -147,6 +156,12 @@ macro_rules! settings {
 
             fn values(&self) -> Vec<String> {
                 vec![$( $crate::settings::Value::to_toml(&self.$field) ),+]
+            }
+
+            fn keep_until_restart(&mut self, started: &Self) {
+                $( if matches!($crate::settings::Change::$change, $crate::settings::Change::Restart) {
+                    self.$field.clone_from(&started.$field);
+                } )+
             }
 
             $( fn contradictions(&self, $common: &$crate::settings::Common) -> Vec<String> {
