@@ -134,6 +134,13 @@ impl<D: Supervised> Supervisor<D> {
     pub async fn drain(&mut self, patience: Duration, work: impl Future<Output = ()>) -> bool {
         self.phase.send_replace(Phase::Stopping);
         notify::stopping(patience + Duration::from_secs(1));
+        let ended = self.drain_until(patience, work).await;
+        // The last second's suppressed events are summed up too.
+        self.do_upkeep();
+        ended
+    }
+
+    async fn drain_until(&mut self, patience: Duration, work: impl Future<Output = ()>) -> bool {
         let deadline = sleep(patience);
         tokio::pin!(work, deadline);
         loop {

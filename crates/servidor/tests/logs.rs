@@ -137,6 +137,23 @@ fn a_flood_of_events_keeps_to_its_budget_and_the_rest_is_counted() {
     assert_eq!(told, suppressed, "{sums:?}");
 }
 
+#[test]
+fn what_the_last_second_suppressed_is_summed_up_at_the_stop() {
+    let mut daemon = start(&["--log-events-per-second", "0"]);
+    let mut peer = Peer::connect(daemon.address());
+    for _ in 0..10 {
+        assert_eq!(peer.ask("2\n"), "PAR\n");
+    }
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+    for (event, expected) in [("number classified", 10), ("connection closed", 1)] {
+        let sums = daemon.lines_with("events suppressed");
+        let of_event = sums.iter().filter(|line| line["event"] == event);
+        let told: u64 = of_event.map(|line| line["count"].as_u64().expect("a count")).sum();
+        assert_eq!(told, expected, "{event} in {sums:?}");
+    }
+}
+
 /// A daemon whose log nobody reads, so that its addresses must be known beforehand: a loopback address of its own
 /// instead of a free port.
 struct Unheard {
