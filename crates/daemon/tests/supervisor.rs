@@ -1,0 +1,72 @@
+//! A daemon that has lost one of its tasks is no daemon any more: its run fails.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon::admin::Phase;
+use daemon::exit;
+use daemon::logging::Logging;
+use daemon::notify::Watchdog;
+use daemon::settings::{Count, Program, start};
+use daemon::supervisor::{Supervised, Supervisor};
+use daemon::telemetry::Telemetry;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+const PROGRAM: Program = Program {
+    name: "idler",
+    about: "Does nothing",
+    extra: |command| command,
+    defaults: &[],
+    implied: |_| &[],
+};
+
+daemon::settings! {
+    /// What the daemon of this test can be told.
+    pub struct Own {
+        /// Means nothing.
+        trifle: Count<0, 9> = "0", Live;
+    }
+}
+
+struct Idler;
+
+impl Supervised for Idler {
+    type Own = Own;
+
+    fn status(&self) -> String {
+        String::new()
+    }
+
+    fn page(&self) -> String {
+        String::new()
+    }
+
+    fn report(&self, _uptime: Duration) {}
+
+    fn refill_budgets(&self, _per_second: u32) -> u64 {
+        0
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_ends_or_panics_fails_the_run() {
+    let start = start::<Own>(&PROGRAM, [PROGRAM.name.into()]).expect("the defaults are in order");
+    let logging = Arc::new(Logging::start(&start.settings.common));
+    let telemetry = Arc::new(Telemetry::install(PROGRAM.name, &[]).expect("the only one of this process"));
+    for panics in [false, true] {
+        let (settings, _) = watch::channel(Arc::new(start.settings.clone()));
+        let (phase, _) = watch::channel(Phase::Ready);
+        let (source, watchdog) = (start.source.clone(), Watchdog::from_environment());
+        let (logging, telemetry) = (Arc::clone(&logging), Arc::clone(&telemetry));
+        let supervisor =
+            Supervisor::new(Arc::new(Idler), source, settings, phase, logging, telemetry, watchdog);
+        let mut supervisor = supervisor.expect("signals can be handled");
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { assert!(!panics, "a fault of this program") });
+        let outcome = tokio::time::timeout(Duration::from_mins(1), supervisor.until_stop(&mut tasks)).await;
+        let outcome = outcome.expect("it does not go on as if nothing had happened");
+        assert_eq!(exit::conclude(outcome), ExitCode::FAILURE, "panics: {panics}");
+    }
+}
