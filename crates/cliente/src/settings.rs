@@ -28,7 +28,8 @@ daemon::settings! {
         /// From one round's start to the next, at a fixed rate. Ticks that fall due while the target's last round
         /// runs, or that are a whole interval late, are skipped and counted.
         interval: Period = "10s", Live;
-        /// `fresh` connects for each round; `kept` keeps one connection, and connects anew when it fails.
+        /// `fresh` connects for each round; `kept` keeps one connection, and connects anew when it fails. With `kept`,
+        /// keep `interval` below the server's `idle-timeout`, or its FIN may race with a request.
         connection: Connection = "fresh", Live;
         /// How long connecting may take, over all addresses of the name; resolving the name may take as long again.
         connect_timeout: Period = "3s", Live;
