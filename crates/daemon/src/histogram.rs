@@ -90,7 +90,7 @@ mod tests {
         let histogram = Histogram::new("wait_seconds", "How long.", 1000);
         histogram.record(Duration::from_nanos(500));
         histogram.record(Duration::from_nanos(1500));
-        histogram.record(Duration::from_secs(60));
+        histogram.record(Duration::from_mins(1));
         let text = histogram.to_string();
         assert!(
             text.starts_with(
