@@ -47,7 +47,11 @@ fn daemons() -> [Daemon; 2] {
 }
 
 fn daemon<S: Section>(program: &Program, other: &'static str, sections: &'static [&'static str]) -> Daemon {
-    let command = daemon::settings::command::<S>(program);
+    // Neither man pages nor completions know backticks.
+    let command = daemon::settings::command::<S>(program).mut_args(|arg| {
+        let help = arg.get_help().map(|help| help.to_string().replace('`', "")).unwrap_or_default();
+        arg.help(help)
+    });
     let schema = daemon::settings::schema::<S>(program);
     Daemon { name: program.name, other, sections, command, schema }
 }

@@ -20,16 +20,11 @@ pub(super) struct Daemon {
 
 /// The page of the program, in section 8.
 pub(super) fn program(daemon: &Daemon) -> anyhow::Result<String> {
-    // Man pages know no backticks, and their readers look up the settings in the other page.
-    let command = daemon.command.clone().mut_args(|arg| {
-        let help = arg.get_help().map(|help| help.to_string().replace('`', "")).unwrap_or_default();
-        arg.help(help)
-    });
     let name = daemon.name;
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let about = daemon.command.get_about().map(ToString::to_string).unwrap_or_default();
     let about = about.trim_end_matches('.');
     let usage = format!("{name} [--config FILE] [--SETTING VALUE]...");
-    let man = Man::new(command.override_usage(usage));
+    let man = Man::new(daemon.command.clone().override_usage(usage));
     let mut text = title(name, name, 8).into_bytes();
     man.render_name_section(&mut text)?;
     man.render_synopsis_section(&mut text)?;
