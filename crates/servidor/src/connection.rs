@@ -8,6 +8,7 @@ use std::task::{Context as Cx, Poll, ready};
 
 use protocol::{Tail, decode_unterminated};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::context::Context;
@@ -129,11 +130,13 @@ impl<S: Stream> Connection<S> {
             if waits && !context.stop.has_begun() && !timer.is_elapsed() && timer.deadline() <= deadline {
                 return Poll::Pending;
             }
-            waits = true;
             if let Poll::Ready(deadlines) = stop.as_mut().poll(cx) {
                 return Poll::Ready(Event::Stop(deadlines));
             }
-            poll_alarm(timer.as_mut(), deadline, cx).map(|()| Event::Alarm(reason))
+            let alarm = poll_alarm(timer.as_mut(), deadline, cx);
+            // After a flood the runtime lets nothing more happen in this poll: then they have not really been polled.
+            waits = has_budget_remaining();
+            alarm.map(|()| Event::Alarm(reason))
         })
         .await;
         // What comes at the end of a connection is boxed, so that an idle one has no room for it.

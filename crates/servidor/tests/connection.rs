@@ -270,3 +270,13 @@ async fn a_stop_reads_a_flood_only_so_far() {
         assert!((32_000..90_000).contains(&requests), "{requests} requests");
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_begins_with_a_flood_is_idle_after_it() {
+    const REQUESTS: usize = 1_000_000;
+    let mut served = serve(8 << 20);
+    // All is there before the connection is first looked at, and is more than the runtime lets it do in one go.
+    served.client.write_all(&b"2\n".repeat(REQUESTS)).await.unwrap();
+    let lasted = timeout(Duration::from_hours(1), served.ended(Reason::Idle, REQUESTS as u64)).await;
+    assert_eq!(lasted.expect("the timer is set").as_secs(), 60);
+}
