@@ -63,6 +63,12 @@ fn lists_repeat_the_flag_or_are_parted_by_commas() {
 }
 
 #[test]
+fn a_filter_may_have_spaces_after_its_commas_like_any_list() {
+    let print = stdout_of(&[], &["--check-config", "--log-level", "warn, servidor=info"]);
+    assert_effective(&print, "log-level = \"warn,servidor=info\"");
+}
+
+#[test]
 fn only_the_variables_of_known_settings_count() {
     // What Kubernetes injects for a service that is called servidor.
     let injected = [

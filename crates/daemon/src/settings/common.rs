@@ -83,6 +83,8 @@ impl Value for LogLevel {
         "error, warn, info, debug, trace or off, or a filter such as info,servidor=debug";
 
     fn parse(text: &str) -> Result<Self, String> {
+        // The parser takes a space for a part of a target's name, which then matches nothing.
+        let text = text.split(',').map(str::trim).collect::<Vec<_>>().join(",");
         // The parser takes a bare word for a target's name, so that a misspelt level would silence all others, and
         // nothing or a digit for a level.
         let is_directive = |part: &str| {
@@ -90,7 +92,7 @@ impl Value for LogLevel {
             part.contains('=') || (is_word && part.parse::<LevelFilter>().is_ok())
         };
         let targets = text.parse().ok().filter(|_| text.split(',').all(is_directive));
-        targets.map(|targets| Self { text: text.to_owned(), targets }).ok_or_else(expected::<Self>)
+        targets.map(|targets| Self { text, targets }).ok_or_else(expected::<Self>)
     }
 
     fn to_toml(&self) -> String {
