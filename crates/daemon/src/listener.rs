@@ -14,8 +14,10 @@ pub const BACKLOG: i32 = 1024;
 
 /// An address that cannot be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("{address}: cannot be bound")]
+#[error("{setting} = {address}: cannot be bound")]
 pub struct BindError {
+    /// The setting that names the address.
+    pub setting: &'static str,
     /// The address.
     pub address: SocketAddr,
     /// What the kernel said.
@@ -49,7 +51,10 @@ pub fn open(
 ) -> anyhow::Result<Vec<Listener>> {
     let sockets = inherited.take(name);
     if sockets.is_empty() {
-        let bound = configured.iter().map(|address| Ok(Listener::new(bind(*address)?, false)?));
+        let bound = configured.iter().map(|address| {
+            let socket = bind(*address).map_err(|error| BindError { setting, address: *address, error })?;
+            Ok(Listener::new(socket, false)?)
+        });
         return bound.collect();
     }
     let adopted = sockets.into_iter().map(|socket| Listener::new(TcpListener::from_std(socket)?, true));
@@ -74,22 +79,19 @@ impl Listener {
 /// # Errors
 ///
 /// If the address is taken, not ours, or not allowed.
-fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        // Connections of the last run that linger in TIME_WAIT must not keep this one from its port.
-        socket.set_reuse_address(true)?;
-        // Accepted connections inherit it, which spares a system call each.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
-    };
-    bind().map_err(|error| BindError { address, error })
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Connections of the last run that linger in TIME_WAIT must not keep this one from its port.
+    socket.set_reuse_address(true)?;
+    // Accepted connections inherit it, which spares a system call each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// How long to wait before accepting again, where the error is not one connection's own.

@@ -159,14 +159,18 @@ fn run(arguments: &[&str]) -> Output {
 fn an_address_in_use_is_exit_status_69() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = other.local_addr().expect("bound").to_string();
-    for flags in
-        [["--listen", &taken, "--log-level=info"], ["--listen=127.0.0.1:0", "--metrics-listen", &taken]]
-    {
+    for (setting, flags) in [
+        ("listen", ["--listen", &taken, "--metrics-listen=off"]),
+        ("metrics-listen", ["--listen=127.0.0.1:0", "--metrics-listen", &taken]),
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_servidor")).args(flags).env_clear().output();
         let output = output.expect("the daemon starts");
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(69), "{error}");
-        assert!(error.contains(&taken), "{error}");
+        assert!(
+            error.contains(&format!("\"{setting} = {taken}: cannot be bound: Address already in use")),
+            "{error}"
+        );
     }
 }
 
