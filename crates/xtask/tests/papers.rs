@@ -59,3 +59,20 @@ fn links_between_files_lead_somewhere() {
     }
     assert!(followed > 0, "the papers link to each other");
 }
+
+#[test]
+fn every_alert_has_its_runbook() {
+    let rules = read("deploy/prometheus/rules/alerts.yml");
+    let values = |key: &str| -> Vec<String> {
+        let lines = rules.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix(key));
+        lines.map(str::to_owned).collect()
+    };
+    let (alerts, runbooks) = (values("alert: "), values("runbook_url: "));
+    assert!(alerts.len() > 5 && alerts.len() == runbooks.len(), "{alerts:?} {runbooks:?}");
+    for (alert, runbook) in alerts.iter().zip(runbooks) {
+        assert_eq!(runbook, format!("README.md#{}", alert.to_lowercase()));
+        for paper in ["README.md", "README.pt-BR.md"] {
+            assert!(read(paper).contains(&format!("\n### {alert}\n")), "{paper} does not tell of {alert}");
+        }
+    }
+}
