@@ -46,6 +46,25 @@ fn the_readmes_are_twins() {
 }
 
 #[test]
+fn the_map_knows_every_module() {
+    let map = read("ARCHITECTURE.md");
+    for name in ["protocol", "daemon", "servidor", "cliente"] {
+        let table = map.split("\n\n").find(|part| part.starts_with(&format!("| `crates/{name}`")));
+        let table = table.unwrap_or_else(|| panic!("no table of crates/{name}"));
+        for entry in fs::read_dir(root().join("crates").join(name).join("src")).expect("sources") {
+            let path = entry.expect("an entry of a folder").path();
+            let module = path.file_stem().and_then(|stem| stem.to_str()).expect("UTF-8");
+            let is_module = path.is_dir() || path.extension().is_some_and(|extension| extension == "rs");
+            if is_module && !["lib", "main"].contains(&module) {
+                let is_there =
+                    [format!("`{module}`"), format!("`{module}/`")].iter().any(|name| table.contains(name));
+                assert!(is_there, "the map of crates/{name} has no `{module}`");
+            }
+        }
+    }
+}
+
+#[test]
 fn links_between_files_lead_somewhere() {
     let mut followed = 0;
     for paper in PAPERS {
