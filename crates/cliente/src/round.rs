@@ -34,6 +34,10 @@ pub struct Outcome {
     /// How long it took to connect; nothing if no connection was made, as when a kept one was used.
     pub connect: Option<Duration>,
     /// The round trip, if the reply was right: from before the request's write to after the reply's last read.
+    ///
+    /// Beyond the time between the two packets it includes the way into the kernel with the request, and the way back
+    /// with the reply: the waking of this program, by far the most of it when the processor had gone to sleep.
+    /// `tests/truth.rs` measures that.
     pub result: Result<Duration, Failure>,
     /// All the time it took.
     pub elapsed: Duration,

@@ -36,7 +36,7 @@ pub fn command() -> Command {
     Command::new(NAME)
         .about("Loads a server, checks each reply, and tells throughput and latencies")
         .after_help(
-            "The settings target, connect-timeout and reply-timeout hold here too: give their flags before `bench`.\n\
+            "The settings target, connect-timeout and reply-timeout hold here too: give their flags before the word bench.\n\
              Exits with 0 when all replies were right, with 1 otherwise.",
         )
         .arg(value("target", "HOST:PORT", "The server to ask [default: the first target of the settings]").value_parser(target))

@@ -47,8 +47,9 @@ impl Report<'_> {
         if limits > 0 {
             let threads = tally.threads.len();
             warnings.push(format!(
-                "the generator was the limit: {limits} of {threads} threads had no time left, so these figures tell \
-                 of it rather than of the server; give it more processors and --threads, or a lower --rate"
+                "the generator was the limit: {limits} of {threads} threads were busy or waited for a processor \
+                 nearly all the time, so these figures tell of it rather than of the server; give it more \
+                 processors and --threads, or a lower --rate"
             ));
         }
         let most = f64::from(MOST_CONNECTIONS_PER_SECOND);
