@@ -1,5 +1,6 @@
 //! What people type in this repository, as `cargo xtask COMMAND`: one file a subcommand, never shipped.
 
+mod bench;
 mod cargo;
 mod containers;
 mod deb;
@@ -32,6 +33,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(up::command())
         .subcommand(test::command())
+        .subcommand(bench::command())
         .subcommand(deb::command())
         .subcommand(up::tether_command())
 }
@@ -40,6 +42,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     match matches.subcommand().context("no subcommand")? {
         ("up", matches) => up::run(matches),
         ("test", matches) => test::run(matches),
+        ("bench", matches) => bench::run(matches),
         ("deb", _) => deb::run(),
         (up::TETHER, matches) => up::tether(matches),
         (name, _) => anyhow::bail!("no such subcommand: {name}"),

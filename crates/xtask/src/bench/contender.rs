@@ -1,0 +1,143 @@
+//! Who is measured: how each server is started, and what it is asked.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::cargo::find_program;
+
+/// The processors that generator and server are pinned to.
+pub(crate) const GENERATOR: &str = "0";
+const SERVER: &str = "1";
+
+/// No server takes longer to start than this.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Enough for the most connections that a case opens.
+const MOST_CONNECTIONS: &str = "12000";
+
+/// A server to be measured.
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
+    program: PathBuf,
+    arguments: fn(port: &str) -> Vec<String>,
+    /// What it is asked, in the generator's notation; numbers of every class if `None`.
+    request: Option<&'static str>,
+}
+
+/// What a server may run on.
+#[derive(Clone, Copy)]
+pub(crate) enum Workers {
+    /// Its own, with its own default of threads.
+    OneProcessor,
+    /// Both, which it shares with the generator.
+    Two,
+}
+
+/// A running server; dropping it ends it.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+    pub(crate) request: Option<&'static str>,
+    pub(crate) start_to_first_reply: Duration,
+}
+
+impl Contender {
+    pub(crate) fn bare(program: PathBuf) -> Self {
+        Self { name: "bare epoll echo", program, arguments: |port| vec![port.to_owned()], request: None }
+    }
+
+    pub(crate) fn servidor(program: PathBuf) -> Self {
+        let arguments = |port: &str| {
+            let listen = format!("127.0.0.1:{port}");
+            let limit = ["--max-connections", MOST_CONNECTIONS];
+            words(&["--listen", &listen, "--metrics-listen", "127.0.0.1:0", limit[0], limit[1]])
+        };
+        Self { name: "servidor", program, arguments, request: None }
+    }
+
+    /// Asked for a key that is not there.
+    pub(crate) fn redis() -> Option<Self> {
+        let arguments = |port: &str| {
+            let quiet = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+            [words(&["--port", port, "--maxclients", MOST_CONNECTIONS]), words(&quiet)].concat()
+        };
+        let request = Some("*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\nx\\r\\n");
+        Some(Self { name: "redis", program: find_program("redis-server")?, arguments, request })
+    }
+
+    /// Asked for a key that is not there, and says so: `mn` would be silent about it.
+    pub(crate) fn memcached() -> Option<Self> {
+        let arguments = |port: &str| {
+            let limit = ["-c", MOST_CONNECTIONS];
+            words(&["-l", "127.0.0.1", "-p", port, "-U", "0", "-t", "1", "-u", "root", limit[0], limit[1]])
+        };
+        let request = Some("mg x\\r\\n");
+        Some(Self { name: "memcached", program: find_program("memcached")?, arguments, request })
+    }
+
+    /// Starts it, and waits for its first reply.
+    pub(crate) fn start(&self, folder: &Path, workers: Workers) -> anyhow::Result<Server> {
+        let port = free_port()?;
+        let log = File::create(folder.join(format!("{}.log", self.name.replace(' ', "_"))))?;
+        let mut command = match workers {
+            Workers::OneProcessor => {
+                let mut pinned = Command::new("taskset");
+                pinned.args(["-c", SERVER]).arg(&self.program);
+                pinned
+            }
+            Workers::Two => Command::new(&self.program),
+        };
+        command.args((self.arguments)(&port.to_string()));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let started = Instant::now();
+        let child = command.spawn().with_context(|| format!("cannot start {}", self.name))?;
+        let mut server = Server { child, port, request: self.request, start_to_first_reply: Duration::ZERO };
+        server.await_first_reply(started).with_context(|| format!("{} does not answer", self.name))?;
+        server.start_to_first_reply = started.elapsed();
+        Ok(server)
+    }
+}
+
+impl Server {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn await_first_reply(&mut self, started: Instant) -> anyhow::Result<()> {
+        let mut stream = loop {
+            match TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
+                Ok(stream) => break stream,
+                Err(error) if started.elapsed() > PATIENCE => return Err(error.into()),
+                Err(_) => {}
+            }
+        };
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let request = self.request.unwrap_or("7\\n").replace("\\r", "\r").replace("\\n", "\n");
+        stream.write_all(request.as_bytes())?;
+        anyhow::ensure!(stream.read(&mut [0; 64])? > 0, "it closed the connection");
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that is free now: nobody else here asks for one by number.
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
