@@ -31,6 +31,11 @@ pub(crate) fn run(mut command: Command) -> anyhow::Result<()> {
 pub(crate) fn build(crates: &[&str], profile: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut command = cargo(&["build", "--profile", profile]);
     command.args(crates.iter().flat_map(|name| ["-p", name]));
+    executables(command, crates)
+}
+
+/// Runs a build, and tells where the executables of these targets are, in the same order.
+pub(crate) fn executables(mut command: Command, targets: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
     println!("==> {}", shown(&command));
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().context("cannot start cargo")?;
@@ -50,7 +55,7 @@ pub(crate) fn build(crates: &[&str], profile: &str) -> anyhow::Result<Vec<PathBu
         let path = artifact.and_then(|message| message["executable"].as_str());
         path.map(PathBuf::from).with_context(|| format!("cargo built no {name}"))
     };
-    crates.iter().map(executable).collect()
+    targets.iter().map(executable).collect()
 }
 
 /// The command as a person would type it, variables first.

@@ -4,6 +4,7 @@ mod bench;
 mod cargo;
 mod containers;
 mod deb;
+mod instructions;
 mod readme;
 mod system;
 mod test;
@@ -34,6 +35,7 @@ fn command() -> Command {
         .subcommand(up::command())
         .subcommand(test::command())
         .subcommand(bench::command())
+        .subcommand(instructions::command())
         .subcommand(deb::command())
         .subcommand(up::tether_command())
 }
@@ -43,6 +45,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         ("up", matches) => up::run(matches),
         ("test", matches) => test::run(matches),
         ("bench", matches) => bench::run(matches),
+        ("instructions", matches) => instructions::run(matches),
         ("deb", _) => deb::run(),
         (up::TETHER, matches) => up::tether(matches),
         (name, _) => anyhow::bail!("no such subcommand: {name}"),

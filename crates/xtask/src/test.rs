@@ -10,7 +10,8 @@ use crate::cargo::{cargo, find_program, run as run_command, shown};
 use crate::{containers, system};
 
 /// Programs that some tests need, and the Debian package that holds each.
-const TOOLS: [(&str, &str); 2] = [("python3", "python3"), ("promtool", "prometheus")];
+const TOOLS: [(&str, &str); 4] =
+    [("python3", "python3"), ("promtool", "prometheus"), ("strace", "strace"), ("valgrind", "valgrind")];
 
 pub(crate) struct Step {
     pub(crate) name: &'static str,
@@ -57,6 +58,9 @@ fn steps() -> Vec<Step> {
         println!("cargo-deny is not installed: dependencies' licences and sources are not checked");
     }
     steps.push(Step { name: "tests", command: cargo(&["test", "--workspace"]) });
+    if find_program("valgrind").is_some() {
+        steps.push(Step { name: "instructions", command: cargo(&["xtask", "instructions"]) });
+    }
     steps
 }
 
