@@ -3,12 +3,10 @@
 mod common;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
-use std::process::Command;
 
-use common::start;
+use common::{start, start_inheriting};
 use socket2::{Domain, Socket, Type};
-use testkit::{Daemon, Peer, scrape, wait_until};
+use testkit::{Peer, scrape, wait_until};
 
 /// Connects from `source`, one of the loopback range.
 fn connect_from(source: [u8; 4], to: SocketAddr) -> Peer {
@@ -75,18 +73,12 @@ fn an_ipv6_wildcard_leaves_ipv4_to_others() {
 
 #[test]
 fn an_ipv4_mapped_peer_counts_as_its_ipv4_address() {
-    // A socket for both families is never the daemon's own: it is handed over, as systemd does, at descriptor 3.
+    // A socket for both families is never the daemon's own: it is handed over.
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
     socket.set_only_v6(false).expect("a host with both families");
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).expect("a free port");
     socket.listen(16).expect("a bound socket");
-    let handover = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=servidor exec \"$0\" \"$@\" 3<&0 </dev/null";
-    let daemon = Daemon::spawn(
-        Command::new("sh")
-            .args(["-c", handover, env!("CARGO_BIN_EXE_servidor"), "--metrics-listen", "127.0.0.1:0"])
-            .args(["--log-format", "json", "--allow", "127.0.0.2/32"])
-            .stdin(OwnedFd::from(socket)),
-    );
+    let daemon = start_inheriting(socket.into(), &["--allow", "127.0.0.2/32"]);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, daemon.address().port()));
     assert_eq!(daemon.wait_for("listening")["inherited"], true);
     assert_eq!(connect_from([127, 0, 0, 1], address).rest(), "");

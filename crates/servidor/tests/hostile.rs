@@ -98,6 +98,18 @@ fn a_peer_that_does_not_read_is_a_slow_reader() {
 }
 
 #[test]
+fn a_peer_that_never_closes_keeps_no_socket() {
+    let daemon = start(&[]);
+    let address = daemon.address();
+    let files = daemon.open_files();
+    let mut peer = Peer::connect(address);
+    peer.send("2");
+    assert_eq!(peer.rest(), "PAR");
+    wait_until("the daemon's side is closed as well", || daemon.open_files() <= files);
+    drop(peer);
+}
+
+#[test]
 fn megabytes_without_a_line_end_are_oversize() {
     let daemon = start_with_patience("--idle-timeout", "60s");
     let mut peer = Peer::connect(daemon.address());

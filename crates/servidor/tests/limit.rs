@@ -109,6 +109,27 @@ fn a_place_is_free_as_soon_as_its_reply_is_out() {
 }
 
 #[test]
+fn running_out_of_files_is_counted_and_got_over() {
+    let daemon = start(&[]);
+    let metrics_address = daemon.metrics_address();
+    let mut served = Peer::connect(daemon.address());
+    assert_eq!(served.ask("2\n"), "PAR\n");
+
+    daemon.limit_open_files(0);
+    let mut waiting = Peer::connect(daemon.address());
+    waiting.send("3\n");
+    let failed = daemon.wait_for("accept failed");
+    assert_eq!(failed["level"], "WARN", "{failed}");
+    assert_eq!(served.ask("4\n"), "PAR\n", "who is here is served meanwhile");
+
+    daemon.limit_open_files(512);
+    assert_eq!(waiting.line(), "ÍMPAR\n");
+    let metrics = scrape(metrics_address);
+    assert!(metrics.count("servidor_accept_errors_total", &[]) > 0);
+    assert_eq!(metrics.count("servidor_connections_total", &[]), 2);
+}
+
+#[test]
 fn the_soft_limit_of_open_files_makes_room_for_all_places() {
     let daemon = Daemon::spawn(
         Command::new("sh")

@@ -1,7 +1,8 @@
 //! The log as a file, as text, and as the journal takes it.
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 
@@ -90,4 +91,34 @@ fn text_is_for_people_and_has_no_colours_in_a_file() {
     let line = lines.iter().find(|line| line.contains("number classified")).expect("the event");
     assert!(line.contains("class=") && !line.starts_with('{'), "{line}");
     assert!(lines.iter().all(|line| !line.contains('\x1b')), "{lines:#?}");
+}
+
+/// What a daemon that cannot start says on a terminal.
+fn last_words_on_a_terminal(variables: &[(&str, &str)]) -> String {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let (mut screen, terminal) = testkit::terminal();
+    let status = Command::new(env!("CARGO_BIN_EXE_servidor"))
+        .args(["--metrics-listen", "off", "--listen", &address])
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stderr(terminal)
+        .status()
+        .expect("it starts");
+    assert_eq!(status.code(), Some(69));
+    let mut text = Vec::new();
+    // What is read after the last process has closed its terminal is an error.
+    let _ = screen.read_to_end(&mut text);
+    String::from_utf8(text).expect("UTF-8")
+}
+
+#[test]
+fn auto_is_text_on_a_terminal_in_colour_unless_that_is_not_wanted() {
+    for (variables, is_coloured) in
+        [(&[][..], true), (&[("NO_COLOR", "")], true), (&[("NO_COLOR", "1")], false)]
+    {
+        let text = last_words_on_a_terminal(variables);
+        assert!(text.contains("cannot be bound") && !text.starts_with('{'), "{text:?}");
+        assert_eq!(text.contains('\x1b'), is_coloured, "{variables:?}: {text:?}");
+    }
 }

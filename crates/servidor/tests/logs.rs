@@ -138,6 +138,16 @@ fn a_flood_of_events_keeps_to_its_budget_and_the_rest_is_counted() {
 }
 
 #[test]
+fn each_second_has_a_budget_of_its_own() {
+    let daemon = start(&["--log-events-per-second", "1"]);
+    let mut peer = Peer::connect(daemon.address());
+    wait_until("three seconds have been", || {
+        assert_eq!(peer.ask("2\n"), "PAR\n");
+        daemon.lines_with("number classified").len() >= 3
+    });
+}
+
+#[test]
 fn what_the_last_second_suppressed_is_summed_up_at_the_stop() {
     let mut daemon = start(&["--log-events-per-second", "0"]);
     let mut peer = Peer::connect(daemon.address());
@@ -222,6 +232,17 @@ fn with_a_full_pipe_the_work_goes_on_and_lost_lines_are_counted() {
     // Counted once a second.
     wait_until("lost lines are counted", || {
         scrape(daemon.metrics).count("servidor_log_lines_dropped_total", &[]) > 0
+    });
+    daemon.assert_stops();
+}
+
+#[test]
+fn with_a_full_disk_the_work_goes_on_and_lost_lines_are_counted() {
+    let daemon = Unheard::start(2, "2>/dev/full");
+    daemon.ask(100);
+    // Counted once a second.
+    wait_until("lost lines are counted", || {
+        scrape(daemon.metrics).count("servidor_log_lines_dropped_total", &[]) > 100
     });
     daemon.assert_stops();
 }

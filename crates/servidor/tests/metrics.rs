@@ -2,9 +2,10 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use common::start;
 use testkit::{Metrics, Peer, Signal, request, scrape, scrape_until, tool, wait_until};
@@ -188,9 +189,25 @@ fn half_sent_requests_do_not_keep_the_endpoint_from_others() {
 }
 
 #[test]
+fn a_half_sent_request_is_let_go_before_a_whole_exchange_would_be() {
+    let daemon = start(&[]);
+    let mut peer = Peer::connect(daemon.metrics_address());
+    let begun = Instant::now();
+    peer.send("GET /metrics HTTP/1.1\r\nHost:");
+    peer.rest();
+    // Five seconds for the head, fifteen for all.
+    assert!((4..13).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn only_listed_peers_may_read() {
     let daemon = start(&["--metrics-allow", "127.0.0.2/32"]);
-    assert_eq!(Peer::connect(daemon.metrics_address()).rest(), "");
+    let peer = Peer::connect(daemon.metrics_address());
+    // If it is closed already, nothing can be sent.
+    let _ = peer.stream().write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut answer = Vec::new();
+    let _ = peer.stream().read_to_end(&mut answer);
+    assert_eq!(String::from_utf8_lossy(&answer), "");
     assert_eq!(Peer::connect(daemon.address()).ask("2\n"), "PAR\n");
 }
 

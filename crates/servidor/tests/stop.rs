@@ -3,10 +3,10 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 
-use common::start;
+use common::{start, start_inheriting};
 use testkit::{Daemon, Peer, Signal, scrape, wait_until};
 
 const REQUESTS: &str = "2\n7\n12345678901\n";
@@ -143,6 +143,26 @@ fn what_waits_in_the_queue_is_served_before_the_end() {
     assert_eq!(queued[1].rest(), REPLIES);
     assert_eq!(queued[2].rest(), "12345678901");
     assert_eq!(assert_stopped(&mut daemon), 0);
+}
+
+#[test]
+fn the_queue_of_an_inherited_socket_is_left_to_the_successor() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let handed_over = listener.try_clone().expect("a socket can be cloned");
+    let mut daemon = start_inheriting(handed_over.into(), &["--max-connections", "1"]);
+    let mut first = Peer::connect(daemon.address());
+    assert_eq!(first.ask("2\n"), "PAR\n");
+    let mut queued = Peer::connect(daemon.address());
+    queued.send("7\n");
+    daemon.signal(Signal::TERM);
+    assert_eq!(first.rest(), "");
+    assert_eq!(assert_stopped(&mut daemon), 0);
+
+    let mut successor = start_inheriting(listener.into(), &[]);
+    assert_eq!(queued.line(), "ÍMPAR\n");
+    successor.signal(Signal::TERM);
+    assert_eq!(queued.rest(), "");
+    assert_eq!(assert_stopped(&mut successor), 0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::Value;
 
 use crate::{DEADLINE, wait_until};
@@ -107,6 +107,19 @@ impl Daemon {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Lets it open files from now on only while there are fewer than so many; those that are open stay.
+    pub fn limit_open_files(&self, files: u64) {
+        let process = Some(Pid::from_child(&self.child));
+        let limit = Rlimit { current: Some(files), maximum: getrlimit(Resource::Nofile).maximum };
+        prlimit(process, Resource::Nofile, limit).expect("a child of this process");
+    }
+
+    /// How many files it has open.
+    pub fn open_files(&self) -> u64 {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("a child of this process");
+        files.count() as u64
     }
 
     /// Sends it a signal.

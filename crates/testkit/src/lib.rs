@@ -7,6 +7,7 @@ mod daemon;
 mod http;
 pub mod papers;
 mod peer;
+mod terminal;
 
 use std::env;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use daemon::{Daemon, send_signal, wait_for_exit};
 pub use http::{Metrics, Response, request, scrape, scrape_until};
 pub use peer::Peer;
 pub use rustix::process::Signal;
+pub use terminal::terminal;
 
 /// How long anything that must happen may take: long enough for a machine that is busy with other things.
 pub const DEADLINE: Duration = Duration::from_secs(20);

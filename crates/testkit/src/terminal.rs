@@ -1,0 +1,17 @@
+//! A terminal that nobody sits at, for daemons that look whether they have one.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// What is shown on it, and the end that a process is given.
+pub fn terminal() -> (File, File) {
+    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a free terminal");
+    grantpt(&screen).expect("a terminal of this process");
+    unlockpt(&screen).expect("a terminal of this process");
+    let name = ptsname(&screen, Vec::new()).expect("a terminal has a name");
+    let terminal = File::options().read(true).write(true).open(OsStr::from_bytes(name.as_bytes()));
+    (File::from(screen), terminal.expect("it is unlocked"))
+}
