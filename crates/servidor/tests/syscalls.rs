@@ -26,20 +26,20 @@ fn a_request_is_one_read_and_one_write() {
         .stdout(Stdio::null())
         .spawn()
         .expect("strace starts");
-    let traced = || fs::read_to_string(&trace).unwrap_or_default();
+    let read_trace = || fs::read_to_string(&trace).unwrap_or_default();
     wait_until("strace has taken hold", || {
         Peer::connect(daemon.address()).ask("1\n");
-        traced().contains("sendto(")
+        read_trace().contains("sendto(")
     });
     for _ in 0..REQUESTS {
         assert_eq!(peer.ask("7777777\n"), "ÍMPAR\n");
     }
     peer.ask("8888888\n");
-    wait_until("the last request is in the trace", || traced().contains(r#""8888888\n""#));
+    wait_until("the last request is in the trace", || read_trace().contains(r#""8888888\n""#));
     send_signal(&tracer, Signal::INT);
     wait_for_exit(&mut tracer);
 
-    let trace = traced();
+    let trace = read_trace();
     let calls: Vec<(&str, &str)> = trace.lines().filter_map(call).collect();
     let position = |request| calls.iter().position(|(_, line)| line.contains(request)).expect("it was read");
     let calls = &calls[position("7777777")..position("8888888")];
