@@ -1,5 +1,4 @@
 //! What must hold for all input, against a big-integer crate as the oracle.
-#![allow(missing_docs)]
 
 use num_bigint::BigInt;
 use proptest::prelude::*;

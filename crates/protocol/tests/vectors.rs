@@ -1,5 +1,4 @@
 //! The boundary cases of the wire, from a file that other implementations can read too.
-#![allow(missing_docs)]
 
 use protocol::{Decoded, answer, decode, rejection};
 

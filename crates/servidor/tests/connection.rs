@@ -1,5 +1,4 @@
 //! One connection on a paused clock: what it answers, and for how long it is patient.
-#![allow(missing_docs)]
 
 use std::io;
 use std::net::SocketAddr;
