@@ -145,6 +145,17 @@ fn flags_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn more_connections_than_files_may_be_open_are_refused() {
+    let limited = r#"ulimit -n 1000 && exec "$0" bench --connections 5000"#;
+    let output = Command::new("sh").args(["-c", limited, CLIENTE]).env_clear().output().expect("a shell");
+    assert_eq!(output.status.code(), Some(78));
+    assert_eq!(
+        text(&output.stderr),
+        "cliente: --connections 5000: 6024 open files are needed, but the hard limit is 1000 (LimitNOFILE, ulimit -Hn)\n"
+    );
+}
+
+#[test]
 fn an_interrupt_ends_it_with_a_report() {
     let (address, context) = support::servidor::serve("127.0.0.1", &[]);
     let target = address.to_string();

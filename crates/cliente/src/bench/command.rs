@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use clap::ArgMatches;
 use daemon::exit::{Failure, complain};
-use daemon::process::allow_open_files;
+use daemon::process::{OpenFilesError, allow_open_files};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::flags::Wishes;
@@ -42,7 +42,7 @@ pub fn bench(flags: &ArgMatches, settings: &Settings) -> ExitCode {
         Ok(false) => Failure::Run.into(),
         Err(error) => {
             complain(PROGRAM.name, format_args!("{error:#}"));
-            Failure::Run.into()
+            if error.is::<OpenFilesError>() { Failure::Settings.into() } else { Failure::Run.into() }
         }
     }
 }
@@ -53,7 +53,8 @@ fn measure(wishes: &Wishes, settings: &Settings) -> anyhow::Result<bool> {
     // A file that cannot be written is found now, not after minutes.
     let create = |path: &PathBuf| File::create(path).with_context(|| format!("{}", path.display()));
     let hdr = wishes.hdr.as_ref().map(create).transpose()?;
-    allow_open_files((wishes.connections + OTHER_FILES) as u64)?;
+    allow_open_files((wishes.connections + OTHER_FILES) as u64)
+        .with_context(|| format!("--connections {}", wishes.connections))?;
     let load = load(wishes, settings, target)?;
     let outcome = watch(&load)?;
     let report = Report { target, load: &load, outcome: &outcome };
