@@ -32,7 +32,8 @@ const LIFE: [&str; 13] = [
 ];
 
 pub(super) fn scores(machine: &Machine) -> String {
-    let found = machine.sh("systemd-analyze verify --man=no cliente.service servidor.service servidor.socket servidor-metrics.socket 2>&1");
+    let units = "cliente.service servidor.service servidor.socket servidor-metrics.socket";
+    let found = machine.sh(&format!("systemd-analyze verify --man=no {units} 2>&1"));
     assert_eq!(found, "", "systemd finds fault with the units");
     let score = |(name, threshold): (&str, u32)| {
         let unit = format!("{name}.service");
