@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::fs;
-use std::process::{Command, Output};
+use std::fs::{self, File};
+use std::process::{Child, Command, Output, Stdio};
 
 use common::start;
 use tempfile::NamedTempFile;
@@ -145,6 +145,19 @@ fn help_and_version_say_what_they_should() {
     assert!(help.lines().all(|line| line.chars().count() <= 100), "too wide:\n{help}");
     let version = stdout_of(&[], &["--version"]);
     assert!(version.starts_with(concat!("servidor ", env!("CARGO_PKG_VERSION"))), "{version}");
+}
+
+#[test]
+fn what_cannot_be_printed_is_told_and_fails() {
+    for flag in ["--check-config", "--default-config"] {
+        let full = File::options().write(true).open("/dev/full").expect("a device of every Linux");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_servidor"));
+        let child = command.arg(flag).env_clear().stdout(full).stderr(Stdio::piped()).spawn();
+        let output = child.and_then(Child::wait_with_output).expect("the daemon starts");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.starts_with("servidor: cannot write to standard output: No space left"), "{error}");
+    }
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub fn start<S: Section>(
         if error.use_stderr() { Failure::Settings.into() } else { ExitCode::SUCCESS }
     })?;
     if flags.get_flag("default-config") {
-        return Err(print(&default_config(program.name, &schema::<S>(program))));
+        return Err(print(program.name, &default_config(program.name, &schema::<S>(program))));
     }
     let source = Source {
         program: program.name,
@@ -121,7 +121,7 @@ pub fn start<S: Section>(
         ExitCode::from(Failure::Settings)
     })?;
     if flags.get_flag("check-config") {
-        return Err(print(&effective_config(&settings)));
+        return Err(print(program.name, &effective_config(&settings)));
     }
     if flags.get_flag("check-health") {
         return Err(check_health(program.name, settings.common.metrics_listen));
@@ -129,11 +129,14 @@ pub fn start<S: Section>(
     Ok(Start { settings, source, flags })
 }
 
-fn print(text: &str) -> ExitCode {
+fn print(program: &str, text: &str) -> ExitCode {
     use std::io::Write as _;
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => Failure::Run.into(),
+        Err(error) => {
+            complain(program, format_args!("cannot write to standard output: {error}"));
+            Failure::Run.into()
+        }
     }
 }
 
