@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
 /// A value that can be written as text.
 pub trait Value: Sized + Clone + PartialEq {
     /// What a value looks like, after "expected".
@@ -148,16 +150,48 @@ impl Value for std::net::SocketAddr {
     }
 }
 
-impl Value for ipnet::IpNet {
+/// The IPv4 network that an IPv4-mapped one stands for, since mapped peers count as their IPv4 address.
+fn as_peers_count(network: IpNet) -> IpNet {
+    const MAPPED_PREFIX: u8 = 96;
+    let mapped = |network: Ipv6Net| {
+        let address = network.addr().to_ipv4_mapped()?;
+        Ipv4Net::new(address, network.prefix_len().checked_sub(MAPPED_PREFIX)?).ok()
+    };
+    match network {
+        IpNet::V6(network) => mapped(network).map_or(IpNet::V6(network), IpNet::V4),
+        IpNet::V4(_) => network,
+    }
+}
+
+impl Value for IpNet {
     const EXPECTED: &'static str = "a network or an address, such as 192.0.2.0/24, ::1/128 or 192.0.2.7";
 
     fn parse(text: &str) -> Result<Self, String> {
         let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Self::from));
         // 192.0.2.7/24 means the network around it; TOML should show what is meant.
-        network.map(|network| network.trunc()).map_err(|_| expected::<Self>())
+        network.map(|network| as_peers_count(network).trunc()).map_err(|_| expected::<Self>())
     }
 
     fn to_toml(&self) -> String {
         quoted(&self.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_what_peers_are_compared_with() {
+        for (text, toml) in [
+            ("192.0.2.7", "\"192.0.2.7/32\""),
+            ("192.0.2.7/24", "\"192.0.2.0/24\""),
+            ("::ffff:10.1.2.3/104", "\"10.0.0.0/8\""),
+            ("::ffff:10.1.2.3", "\"10.1.2.3/32\""),
+            ("::/0", "\"::/0\""),
+            ("2001:db8::1/32", "\"2001:db8::/32\""),
+        ] {
+            assert_eq!(IpNet::parse(text).expect(text).to_toml(), toml, "{text}");
+        }
     }
 }
