@@ -38,6 +38,11 @@ impl History {
         rounds.push_back(past);
     }
 
+    /// The round that ended last.
+    pub fn last(&self) -> Option<Past> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).back().cloned()
+    }
+
     /// What is remembered.
     pub fn rounds(&self) -> Vec<Past> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()

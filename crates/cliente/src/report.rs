@@ -108,6 +108,12 @@ impl<W: Write> Report<W> {
     }
 }
 
+/// The share of rounds that failed, in per cent; none of none is none.
+#[expect(clippy::cast_precision_loss, reason = "a share for people, with one decimal")]
+pub(crate) fn loss(failed: u64, rounds: u64) -> f64 {
+    if failed == 0 { 0.0 } else { 100.0 * failed as f64 / rounds as f64 }
+}
+
 impl Tally {
     fn new(target: Target) -> Self {
         let (connect, round_trip) = (Latency::new(), Latency::new());
@@ -119,8 +125,7 @@ impl fmt::Display for Tally {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { target, rounds, right, skipped, .. } = self;
         let failed = rounds - right;
-        #[expect(clippy::cast_precision_loss, reason = "a share for people, with one decimal")]
-        let loss = if failed == 0 { 0.0 } else { 100.0 * failed as f64 / *rounds as f64 };
+        let loss = loss(failed, *rounds);
         writeln!(formatter, "--- {target} ---")?;
         writeln!(
             formatter,

@@ -7,8 +7,9 @@ use daemon::logging::Budget;
 use daemon::supervisor::Supervised;
 use tracing::info;
 
-use crate::history::History;
+use crate::history::{History, Past};
 use crate::page;
+use crate::report::{Short, loss};
 use crate::settings::Own;
 
 /// Counts over all targets, and how much more may be logged of single rounds.
@@ -74,7 +75,17 @@ impl Supervised for Totals {
 
     fn status(&self) -> String {
         let [rounds, right, failed, skipped] = self.counts();
-        format!("{rounds} rounds: {right} right, {failed} failed; {skipped} ticks skipped")
+        let loss = loss(failed, right + failed);
+        let counts = format!("{rounds} rounds, {failed} failed, {loss:.1} % loss, {skipped} ticks skipped");
+        match self.history.last() {
+            Some(Past { server, result: Ok(time), .. }) => {
+                format!("{counts}; last: {server} in {}", Short(time))
+            }
+            Some(Past { server, result: Err(reason), .. }) => {
+                format!("{counts}; last: {server} {}", reason.as_str())
+            }
+            None => counts,
+        }
     }
 
     fn page(&self) -> String {
@@ -102,5 +113,29 @@ impl UnderWay<'_> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+    use crate::round::Outcome;
+
+    #[test]
+    fn the_status_tells_the_loss_and_the_last_round() {
+        let totals = Totals::new(0);
+        assert_eq!(totals.status(), "0 rounds, 0 failed, 0.0 % loss, 0 ticks skipped");
+        let target = "localhost:8888".parse().unwrap();
+        let results = [Ok(Duration::from_micros(212)), Err(Failure::Closed)];
+        let lines = results.map(|result| {
+            totals.begun().finish(result.is_ok());
+            let outcome = Outcome { connect: None, result, elapsed: Duration::ZERO };
+            totals.history.add(&target, &outcome);
+            totals.status()
+        });
+        let right = "1 rounds, 0 failed, 0.0 % loss, 0 ticks skipped; last: localhost:8888 in 212 µs";
+        let failed = "2 rounds, 1 failed, 50.0 % loss, 0 ticks skipped; last: localhost:8888 closed";
+        assert_eq!(lines, [right, failed]);
     }
 }

@@ -67,6 +67,7 @@ pub(super) fn status(machine: &Machine) -> String {
     });
     let seen = DAEMONS.map(|daemon| status_line(machine, daemon));
     assert!(seen[0].contains(" of 5 connections, "), "{}", seen[0]);
+    assert!(seen[1].contains("0.0 % loss") && seen[1].contains("last: 127.0.0.1:8888 in "), "{}", seen[1]);
     undo(machine);
     seen.join(" | ")
 }

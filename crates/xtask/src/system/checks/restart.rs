@@ -31,6 +31,7 @@ fn restarts(machine: &Machine, count: u32) -> u64 {
         machine.sh("systemctl restart servidor");
     }
     let (begun, failed) = rounds(machine);
+    assert!(begun > 10, "the client was hardly at work: {begun} rounds");
     assert_eq!(failed, 0, "{}", metrics(machine, "cliente").text);
     assert_eq!(machine.property("cliente", "NRestarts"), "0");
     begun
