@@ -5,6 +5,7 @@ use std::io::{Write as _, stderr};
 use std::process::ExitCode;
 
 use crate::listener::BindError;
+use crate::logging::is_journal;
 use crate::process::OpenFilesError;
 
 /// How a run that did not succeed ends.
@@ -30,7 +31,11 @@ impl From<Failure> for ExitCode {
 
 /// Tells on standard error why `program` ends before it logs. If nobody can be told, the exit status says it alone.
 pub fn complain(program: &str, problem: impl Display) {
-    let _ = writeln!(stderr(), "{program}: {problem}");
+    // The journal would take lines without a priority for news of no importance.
+    let priority = if is_journal() { "<3>" } else { "" };
+    for line in format!("{program}: {problem}").lines() {
+        let _ = writeln!(stderr(), "{priority}{line}");
+    }
 }
 
 /// The exit status of a run; if it failed, tells the whole chain of the error once, in the log.

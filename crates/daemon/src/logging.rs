@@ -101,7 +101,7 @@ where
 }
 
 /// Whether standard error is the journal, as `JOURNAL_STREAM` names it by device and inode: systemd.exec(5).
-fn is_journal() -> bool {
+pub(crate) fn is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     std::fs::metadata("/proc/self/fd/2").is_ok_and(|file| stream == format!("{}:{}", file.dev(), file.ino()))
 }

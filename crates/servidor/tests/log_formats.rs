@@ -74,6 +74,22 @@ fn lines_for_the_journal_bear_its_priority() {
 }
 
 #[test]
+fn wrong_settings_are_errors_to_the_journal() {
+    let log = NamedTempFile::new().expect("a temporary file");
+    let stream = log.as_file().metadata().expect("an open file");
+    let status = Command::new(env!("CARGO_BIN_EXE_servidor"))
+        .args(["--overload", "maybe"])
+        .env_clear()
+        .env("JOURNAL_STREAM", format!("{}:{}", stream.dev(), stream.ino()))
+        .stderr(log.reopen().expect("the file can be opened again"))
+        .status()
+        .expect("it runs");
+    assert_eq!(status.code(), Some(78));
+    let told = fs::read_to_string(log.path()).expect("text");
+    assert_eq!(told, "<3>servidor: 1 setting is wrong\n<3>  --overload maybe: expected wait or refuse\n");
+}
+
+#[test]
 fn another_process_s_journal_changes_nothing() {
     let lines = log_of_a_short_life(|command, _| {
         command.env("JOURNAL_STREAM", "1:1");
