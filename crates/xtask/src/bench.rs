@@ -89,14 +89,17 @@ fn contenders(bench: &Bench) -> anyhow::Result<Vec<Contender>> {
 
 fn compare(bench: &Bench, contenders: &[Contender], quick: bool) -> anyhow::Result<Results> {
     let mut results = Results::new(contenders.iter().map(|contender| contender.name).collect());
+    let cases: Vec<Case> =
+        Case::MEASURED.into_iter().filter(|case| !quick || *case != Case::WakeUps).collect();
     for time in 1..=bench.times {
-        for contender in contenders {
-            println!("==> {time} of {}: {}", bench.times, contender.name);
-            let server = contender.start(&bench.folder, contender::Workers::OneProcessor)?;
-            let cases = Case::MEASURED.into_iter().filter(|case| !quick || *case != Case::WakeUps);
-            for case in cases {
-                let figure = case.measure(bench, &server).with_context(|| contender.name)?;
-                results.add(case, contender.name, figure);
+        println!("==> {time} of {}", bench.times);
+        let start = |contender: &Contender| contender.start(&bench.folder, contender::Workers::OneProcessor);
+        let servers: Vec<_> = contenders.iter().map(start).collect::<anyhow::Result<_>>()?;
+        // All are up, and rest while one is measured: the figures of one case are but seconds apart.
+        for case in &cases {
+            for (contender, server) in contenders.iter().zip(&servers) {
+                let figure = case.measure(bench, server).with_context(|| contender.name)?;
+                results.add(*case, contender.name, figure);
             }
         }
     }

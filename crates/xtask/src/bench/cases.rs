@@ -87,10 +87,10 @@ impl Case {
             Self::Memory => memory(bench, server),
             Self::WakeUps => {
                 let second = Duration::from_secs(1);
-                rest(2 * second);
+                rest(second);
                 let before = sleeps(server.id())?;
-                rest(10 * second);
-                Ok(f64::from(u32::try_from(sleeps(server.id())? - before)?) / 10.0)
+                rest(5 * second);
+                Ok(f64::from(u32::try_from(sleeps(server.id())? - before)?) / 5.0)
             }
             Self::Crowd => {
                 let shape = Shape::kept(ACTIVE, 1, requests(100_000));

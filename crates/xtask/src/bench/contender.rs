@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::process::rest;
 use crate::cargo::find_program;
 
 /// The processors that generator and server are pinned to.
@@ -114,7 +115,8 @@ impl Server {
             match TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
                 Ok(stream) => break stream,
                 Err(error) if started.elapsed() > PATIENCE => return Err(error.into()),
-                Err(_) => {}
+                // Trying on and on would take the server's processor from it.
+                Err(_) => rest(Duration::from_micros(50)),
             }
         };
         stream.set_read_timeout(Some(PATIENCE))?;

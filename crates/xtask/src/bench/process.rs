@@ -51,7 +51,7 @@ pub(crate) fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split(':').nth(1));
-    let memory = field(&read("/proc/meminfo"), "MemTotal:").unwrap_or_default() / (1024 * 1024);
+    let memory = field(&read("/proc/meminfo"), "MemTotal:").unwrap_or_default().div_ceil(1024 * 1024);
     let release = read("/proc/sys/kernel/osrelease");
     let kernel = release.split('-').next().unwrap_or_default().trim();
     let processors = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
