@@ -37,6 +37,17 @@ pub(super) fn program(daemon: &Daemon) -> anyhow::Result<String> {
     text.extend(page.to_roff().into_bytes());
     man.render_options_section(&mut text)?;
     let mut page = Roff::new();
+    for subcommand in daemon.command.get_subcommands() {
+        self::subcommand(&mut page, name, subcommand);
+        for block in readme::section("README.md", "Benchmarking")? {
+            // Its list is about the flags, which have just been told.
+            if let Block::Paragraph(text) = block
+                && !text.starts_with("- ")
+            {
+                page.control("PP", []).text(inlines(&text));
+            }
+        }
+    }
     for title in daemon.sections {
         let mut blocks = readme::section("README.md", title)?;
         // Sessions at a terminal are for the README: they are wider than a man page.
@@ -54,6 +65,26 @@ pub(super) fn program(daemon: &Daemon) -> anyhow::Result<String> {
         &[(&format!("{name}.toml"), 5), (daemon.other, 8), ("systemctl", 1), ("journalctl", 1)],
     );
     Ok(String::from_utf8(text)? + &page.to_roff())
+}
+
+/// What a word behind the daemon's name makes of it: its flags, each with its default.
+fn subcommand(page: &mut Roff, daemon: &str, command: &Command) {
+    let name = command.get_name();
+    page.control("SH", [name.to_uppercase().as_str()]);
+    page.text(inlines(&format!("`{daemon} [--SETTING VALUE]... {name} [--FLAG VALUE]...`")));
+    for about in [command.get_about(), command.get_after_help()].into_iter().flatten() {
+        page.control("PP", []).text(inlines(&about.to_string()));
+    }
+    for flag in command.get_arguments() {
+        let value = flag.get_value_names().filter(|_| flag.get_action().takes_values());
+        let value = value.and_then(<[_]>::first).map(|value| format!(" <{value}>")).unwrap_or_default();
+        let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+        let default = flag.get_default_values().first().filter(|_| flag.get_action().takes_values());
+        let default =
+            default.map(|default| format!(" [default: {}]", default.to_string_lossy())).unwrap_or_default();
+        let flag = flag.get_long().unwrap_or_default();
+        item(page, vec![bold(format!("--{flag}")), roman(value)], &format!("{help}{default}"));
+    }
 }
 
 /// The page of the settings file, in section 5.
