@@ -5,11 +5,15 @@ mod common;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use common::{start, start_inheriting};
 use testkit::{Daemon, Peer, Signal, scrape, wait_until};
 
 const REQUESTS: &str = "2\n7\n12345678901\n";
+/// As [`PATIENT`] says it: far more than a stop needs, and less than a test waits for the end of a daemon.
+const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENT: [&str; 2] = ["--drain-timeout", "15s"];
 const REPLIES: &str = "PAR\nÍMPAR\n12345678901\n";
 
 /// Asserts how every requested stop ends, and returns how many connections it had to cut off.
@@ -17,6 +21,15 @@ fn assert_stopped(daemon: &mut Daemon) -> u64 {
     assert_eq!(daemon.wait().code(), Some(0));
     let stopped = daemon.wait_for("stopped");
     stopped["forced"].as_u64().unwrap_or_else(|| panic!("no count of the forced in {stopped}"))
+}
+
+/// Stops a daemon whose drain may take so long that not even a busy machine blurs it, and asserts that it ends within.
+fn assert_stops_in_time(daemon: &mut Daemon) -> u64 {
+    let signalled = Instant::now();
+    daemon.signal(Signal::TERM);
+    let forced = assert_stopped(daemon);
+    assert!(signalled.elapsed() < PATIENCE, "stopped after {:?}", signalled.elapsed());
+    forced
 }
 
 /// Asserts that `received` is what [`REQUESTS`], over and over, deserve, and ends with a whole reply.
@@ -90,7 +103,7 @@ fn sigint_under_load_leaves_whole_replies_and_fin() {
 
 #[test]
 fn a_flood_without_end_does_not_hold_up_a_stop() {
-    let mut daemon = start(&[]);
+    let mut daemon = start(&PATIENT);
     let stream = connection(&daemon);
     let flood = flood(stream.try_clone().expect("a socket can be cloned"));
     let reader = thread::spawn(move || {
@@ -99,21 +112,19 @@ fn a_flood_without_end_does_not_hold_up_a_stop() {
         received
     });
     wait_for_load(&daemon);
-    daemon.signal(Signal::TERM);
-    assert_stopped(&mut daemon);
+    assert_stops_in_time(&mut daemon);
     assert_whole_replies(&reader.join().expect("FIN"));
     flood.join().expect("the daemon has gone");
 }
 
 #[test]
 fn peers_that_never_close_do_not_hold_up_a_stop() {
-    let mut daemon = start(&[]);
+    let mut daemon = start(&PATIENT);
     let mut peers: Vec<_> = (0..3).map(|_| Peer::connect(daemon.address())).collect();
     for peer in &mut peers[..2] {
         assert_eq!(peer.ask("2\n"), "PAR\n");
     }
-    daemon.signal(Signal::TERM);
-    assert_eq!(assert_stopped(&mut daemon), 0);
+    assert_eq!(assert_stops_in_time(&mut daemon), 0);
     for peer in &mut peers {
         assert_eq!(peer.rest(), "");
     }
