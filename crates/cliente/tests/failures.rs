@@ -5,21 +5,8 @@ mod support;
 use std::net::SocketAddr;
 
 use socket2::{Domain, Socket, Type};
-use support::{CLIENTE, held, honest, serve};
+use support::{CLIENTE, REASONS, held, honest, serve};
 use testkit::{Daemon, scrape};
-
-const REASONS: [&str; 10] = [
-    "resolve",
-    "refused",
-    "unreachable",
-    "connect_timeout",
-    "reply_timeout",
-    "reset",
-    "closed",
-    "wrong_reply",
-    "server_error",
-    "other",
-];
 
 /// Bound, but not listening.
 fn refusing() -> (Socket, SocketAddr) {

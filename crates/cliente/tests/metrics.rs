@@ -2,11 +2,8 @@
 
 mod support;
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
-use support::{CLIENTE, held, next};
-use testkit::{Daemon, scrape, tool, wait_until};
+use support::{CLIENTE, REASONS, held, next};
+use testkit::{Daemon, assert_promtool_is_silent, scrape, wait_until};
 
 const CLASSES: [&str; 3] = ["large", "even", "odd"];
 
@@ -34,18 +31,7 @@ fn every_series_is_there_before_its_first_event() {
         let labels = [("server", target.as_str()), ("class", class)];
         assert_eq!(metrics.count("cliente_numbers_total", &labels), 0, "{class}");
     }
-    for reason in [
-        "resolve",
-        "refused",
-        "unreachable",
-        "connect_timeout",
-        "reply_timeout",
-        "reset",
-        "closed",
-        "wrong_reply",
-        "server_error",
-        "other",
-    ] {
+    for reason in REASONS {
         let labels = [("server", target.as_str()), ("reason", reason)];
         assert_eq!(metrics.count("cliente_round_failures_total", &labels), 0, "{reason}");
     }
@@ -120,24 +106,10 @@ fn scripted_rounds_are_counted_exactly() {
 
 #[test]
 fn promtool_finds_nothing() {
-    let Some(promtool) = tool("promtool") else { return };
     let (target, requests) = held();
     let daemon = Daemon::start(CLIENTE, &["--target", &target.to_string(), "--interval", "1h"]);
     let _unanswered = next(&requests);
-    let text = scrape(daemon.metrics_address()).text;
-    let mut check = Command::new(promtool)
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool starts");
-    check.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("promtool reads");
-    let output = check.wait_with_output().expect("promtool ends");
-    assert!(
-        output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(),
-        "{output:?}\n{text}"
-    );
+    assert_promtool_is_silent(&scrape(daemon.metrics_address()));
 }
 
 #[test]

@@ -4,11 +4,10 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use common::start;
-use testkit::{Metrics, Peer, Signal, request, scrape, scrape_until, tool, wait_until};
+use testkit::{Metrics, Peer, Signal, assert_promtool_is_silent, request, scrape, scrape_until, wait_until};
 
 const COUNTERS: [(&str, &str, &[&str]); 4] = [
     ("servidor_connections_refused_total", "reason", &["overload", "not_allowed"]),
@@ -213,19 +212,7 @@ fn only_listed_peers_may_read() {
 
 #[test]
 fn promtool_finds_nothing_to_say() {
-    let Some(promtool) = tool("promtool") else { return };
     let daemon = start(&[]);
     assert_eq!(Peer::connect(daemon.address()).ask("2\n"), "PAR\n");
-    let metrics = scrape(daemon.metrics_address());
-    let mut check = Command::new(promtool)
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool starts");
-    check.stdin.take().expect("piped").write_all(metrics.text.as_bytes()).expect("promtool reads");
-    let output = check.wait_with_output().expect("promtool ends");
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert_eq!((output.status.code(), said.as_str()), (Some(0), ""));
+    assert_promtool_is_silent(&scrape(daemon.metrics_address()));
 }

@@ -10,7 +10,9 @@ mod peer;
 mod terminal;
 
 use std::env;
+use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub use daemon::{Daemon, send_signal, wait_for_exit};
@@ -43,4 +45,20 @@ pub fn tool(name: &str) -> Option<PathBuf> {
         eprintln!("skipped: {name} not found");
     }
     found
+}
+
+/// Asserts that `promtool check metrics` finds nothing to say of what was scraped.
+pub fn assert_promtool_is_silent(metrics: &Metrics) {
+    let Some(promtool) = tool("promtool") else { return };
+    let mut check = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool starts");
+    check.stdin.take().expect("piped").write_all(metrics.text.as_bytes()).expect("promtool reads");
+    let output = check.wait_with_output().expect("promtool ends");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{}", metrics.text);
 }

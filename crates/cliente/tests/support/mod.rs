@@ -15,6 +15,20 @@ use testkit::{DEADLINE, Daemon, wait_until};
 /// The daemon under test.
 pub(crate) const CLIENTE: &str = env!("CARGO_BIN_EXE_cliente");
 
+/// Every reason for which a round can fail.
+pub(crate) const REASONS: [&str; 10] = [
+    "resolve",
+    "refused",
+    "unreachable",
+    "connect_timeout",
+    "reply_timeout",
+    "reset",
+    "closed",
+    "wrong_reply",
+    "server_error",
+    "other",
+];
+
 /// Starts a server that hands its connections to `handle`, one after the other, each with its first request.
 pub(crate) fn serve(mut handle: impl FnMut(Asked) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
