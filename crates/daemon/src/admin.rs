@@ -82,7 +82,7 @@ pub fn open(
     let listeners = listener::open(inherited, "metrics", "metrics-listen", &configured, is_given)?;
     let Some(Listener { socket, address, inherited }) = listeners.into_iter().next() else { return Ok(None) };
     tracing::info!(%address, inherited, "metrics listening");
-    Ok(Some(socket))
+    Ok(Some(TcpListener::from_std(socket)?))
 }
 
 /// Answers until the process ends.

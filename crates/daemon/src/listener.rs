@@ -1,11 +1,10 @@
 //! Sockets that listen: bound here, or handed over.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 
 use crate::notify::Inherited;
 
@@ -28,7 +27,7 @@ pub struct BindError {
 /// A socket that listens.
 #[derive(Debug)]
 pub struct Listener {
-    /// The socket.
+    /// The socket, which does not block.
     pub socket: TcpListener,
     /// Where it listens.
     pub address: SocketAddr,
@@ -57,7 +56,7 @@ pub fn open(
         });
         return bound.collect();
     }
-    let adopted = sockets.into_iter().map(|socket| Listener::new(TcpListener::from_std(socket)?, true));
+    let adopted = sockets.into_iter().map(|socket| Listener::new(socket, true));
     let listeners = adopted.collect::<io::Result<Vec<_>>>()?;
     let same = listeners.len() == configured.len()
         && listeners.iter().all(|listener| configured.contains(&listener.address));
@@ -91,7 +90,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket.into())
 }
 
 /// How long to wait before accepting again, where the error is not one connection's own.

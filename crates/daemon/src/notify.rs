@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use socket2::Socket;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 /// Tells systemd; where nobody listens, nothing happens.
 fn tell(states: &[NotifyState<'_>]) {
@@ -62,6 +62,13 @@ pub struct Heartbeat {
     interval: Option<Interval>,
 }
 
+/// The proof that a thread still goes its rounds; as a [`Heartbeat`], but for those who wait by themselves.
+#[derive(Debug)]
+pub struct Pulse {
+    beats: Arc<AtomicU64>,
+    period: Option<Duration>,
+}
+
 impl Watchdog {
     /// The watchdog that systemd asked for, if it did: `WATCHDOG_USEC`.
     pub fn from_environment() -> Self {
@@ -74,6 +81,15 @@ impl Watchdog {
 
     /// A heartbeat that must be polled from now on, until it is dropped.
     pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat { beats: self.heart(), interval: self.timeout.map(|timeout| ticks(timeout / 4)) }
+    }
+
+    /// A pulse that must beat from now on, until it is dropped.
+    pub fn pulse(&self) -> Pulse {
+        Pulse { beats: self.heart(), period: self.timeout.map(|timeout| timeout / 4) }
+    }
+
+    fn heart(&self) -> Arc<AtomicU64> {
         let beats = Arc::new(AtomicU64::new(0));
         if self.timeout.is_some() {
             self.hearts
@@ -81,7 +97,7 @@ impl Watchdog {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(Heart { beats: Arc::clone(&beats), seen: u64::MAX });
         }
-        Heartbeat { beats, interval: self.timeout.map(|timeout| ticks(timeout / 4)) }
+        beats
     }
 
     /// Ticks at half the time-out; never where no watchdog is set.
@@ -142,6 +158,18 @@ impl Heartbeat {
             }
             None => std::future::pending().await,
         }
+    }
+}
+
+impl Pulse {
+    /// Beats.
+    pub fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// By when it must beat again if it does so at `now`; never where no watchdog is set.
+    pub fn due_after(&self, now: Instant) -> Option<Instant> {
+        self.period.map(|period| now + period)
     }
 }
 

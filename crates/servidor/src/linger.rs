@@ -9,12 +9,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::{Instant, timeout_at};
 
 /// How many sockets may linger; the oldest are closed for newer ones.
-pub const MOST_LINGERING: usize = 64;
+pub(crate) const MOST_LINGERING: usize = 64;
 /// For how long.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Drops what the peer still sends until it closes too, or until the time is up: one second, or `by`.
-pub async fn linger(mut stream: impl AsyncRead + Unpin, by: Option<Instant>) {
+pub(crate) async fn linger(mut stream: impl AsyncRead + Unpin, by: Option<Instant>) {
     let mut dropped = [0; 4096];
     let until = Instant::now() + LINGER;
     let until = by.map_or(until, |by| until.min(by));

@@ -21,8 +21,8 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     let logging = Arc::new(Logging::start(&start.settings.common));
-    let threads = start.settings.common.worker_threads.get();
-    exit::conclude(runtime::run(threads, serve(start, Arc::clone(&logging))))
+    // Clients are served by threads of their own; the runtime has all the rest.
+    exit::conclude(runtime::run(1, serve(start, Arc::clone(&logging))))
 }
 
 async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<()> {
@@ -53,7 +53,7 @@ async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>
     inherited.close_rest();
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(servidor::run(listeners, in_force.clone(), Arc::clone(&context), watchdog.heartbeat()));
+    tasks.spawn(servidor::run(listeners, in_force.clone(), Arc::clone(&context), &watchdog)?);
     if let Some(socket) = admin_socket {
         let context = Arc::clone(&context);
         let site = site::of(PROGRAM.name, context, Arc::clone(&telemetry), in_force.clone(), phase_now);

@@ -1,16 +1,19 @@
 //! The places that connections take, and the limit, which can change while they are taken.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use metrics::Gauge;
-use tokio::sync::Notify;
+
+use crate::bell::Bell;
 
 /// How many connections there are, and how many there may be.
 pub struct Places {
     limit: AtomicUsize,
     active: AtomicUsize,
-    freed: Notify,
+    /// Whether to ring when a place is free.
+    awaited: AtomicBool,
+    freed: OnceLock<Bell>,
     active_gauge: Gauge,
     limit_gauge: Gauge,
 }
@@ -24,7 +27,8 @@ impl Places {
         let places = Self {
             limit: AtomicUsize::new(0),
             active: AtomicUsize::new(0),
-            freed: Notify::new(),
+            awaited: AtomicBool::new(false),
+            freed: OnceLock::new(),
             active_gauge,
             limit_gauge,
         };
@@ -37,31 +41,35 @@ impl Places {
     pub fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
         self.limit_gauge.set(limit as f64);
-        self.freed.notify_one();
     }
 
-    /// Whether a place is free. Only the accept task takes places, so nothing can come between look and leap.
+    /// Whether a place is free. Only one event loop takes places, so nothing can come between look and leap.
     pub fn any_free(&self) -> bool {
         self.active() < self.limit()
     }
 
-    /// Waits until a place is free.
-    pub async fn free(&self) {
-        while !self.any_free() {
-            self.freed.notified().await;
-        }
+    /// Has `bell` rung when a place is free again; see [`Places::await_free`].
+    pub fn ring_when_free(&self, bell: Bell) {
+        let _ = self.freed.set(bell);
+    }
+
+    /// Whether a place is free; if not, the bell will ring once when one is.
+    pub fn await_free(&self) -> bool {
+        // In this order, and the reverse when a place is freed: one of the two sees what the other did.
+        self.awaited.store(true, Ordering::SeqCst);
+        self.any_free()
     }
 
     /// Takes a place, free or not: those who wait when the daemon stops are served beyond the limit.
     pub fn take(self: &Arc<Self>) -> Place {
-        self.active.fetch_add(1, Ordering::AcqRel);
+        self.active.fetch_add(1, Ordering::SeqCst);
         self.active_gauge.increment(1);
         Place(Arc::clone(self))
     }
 
     /// How many are taken.
     pub fn active(&self) -> usize {
-        self.active.load(Ordering::Acquire)
+        self.active.load(Ordering::SeqCst)
     }
 
     /// How many there are.
@@ -73,7 +81,12 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.active_gauge.decrement(1);
-        self.0.active.fetch_sub(1, Ordering::AcqRel);
-        self.0.freed.notify_one();
+        self.0.active.fetch_sub(1, Ordering::SeqCst);
+        if self.0.awaited.load(Ordering::SeqCst)
+            && self.0.awaited.swap(false, Ordering::SeqCst)
+            && let Some(bell) = self.0.freed.get()
+        {
+            bell.ring();
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A request costs no allocation: the server's thread counts its own, with logs and metrics at work.
+//! A request costs no allocation: the server's threads count their own, with logs and metrics at work.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -49,7 +49,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Serves on a thread of its own, whose allocations are counted, until the process ends.
+/// Serves on threads of its own, whose allocations are counted, until the process ends.
 fn serve() -> SocketAddr {
     let arguments = ["servidor", "--listen", "127.0.0.1:0", "--log-events-per-second", "0"];
     let settings = start::<Own>(&PROGRAM, arguments.map(Into::into)).expect("settings in order").settings;
@@ -57,7 +57,10 @@ fn serve() -> SocketAddr {
     thread::spawn(move || {
         let _logging = Logging::start(&settings.common);
         let _telemetry = Telemetry::install(PROGRAM.name).expect("the only recorder");
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let mut builder = Builder::new_current_thread();
+        // The event loops' threads are the runtime's.
+        let builder = builder.enable_all().on_thread_start(|| IS_COUNTED.set(true));
+        let runtime = builder.build().expect("a runtime");
         runtime.block_on(async {
             let mut inherited = Inherited::from_environment().expect("none");
             let addresses = settings.own.listen.as_slice();
@@ -65,10 +68,9 @@ fn serve() -> SocketAddr {
                 listener::open(&mut inherited, "servidor", "listen", addresses, true).expect("a free port");
             sender.send(listeners[0].address).expect("the test waits");
             let context = Context::new(&settings);
-            let heartbeat = Watchdog::from_environment().heartbeat();
+            let watchdog = Watchdog::from_environment();
             let (_unchanged, settings) = watch::channel(Arc::new(settings));
-            IS_COUNTED.set(true);
-            servidor::run(listeners, settings, context, heartbeat).await;
+            servidor::run(listeners, settings, context, &watchdog).expect("room for an event loop").await;
         });
     });
     address.recv().expect("it listens")

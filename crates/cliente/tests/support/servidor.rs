@@ -29,9 +29,9 @@ pub(crate) fn serve(host: &str, arguments: &[&str]) -> (SocketAddr, Arc<Context>
                 listener::open(&mut inherited, "servidor", "listen", addresses, true).expect("a free port");
             let context = Context::new(&settings);
             sender.send((listeners[0].address, Arc::clone(&context))).expect("the test waits");
-            let heartbeat = Watchdog::from_environment().heartbeat();
+            let watchdog = Watchdog::from_environment();
             let (_unchanged, settings) = watch::channel(Arc::new(settings));
-            servidor::run(listeners, settings, context, heartbeat).await;
+            servidor::run(listeners, settings, context, &watchdog).expect("room for an event loop").await;
         });
     });
     serving.recv().expect("it listens")

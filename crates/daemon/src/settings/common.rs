@@ -24,7 +24,7 @@ crate::settings! {
         /// How many lines a second each message of the data path may log; what is over it is counted, and summed up
         /// in one line a second (`events suppressed`).
         log_events_per_second: Count<0, 1_000_000> = "50", Live;
-        /// How many threads the runtime uses; `auto` is the number of processors.
+        /// How many threads serve clients, or make rounds; `auto` is the number of processors.
         worker_threads: WorkerThreads = "auto", Restart;
     }
 }
