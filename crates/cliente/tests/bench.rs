@@ -44,10 +44,10 @@ fn measure(load: &Load) -> Outcome {
 
 /// Waits until the server has counted as many numbers as the client got right replies.
 fn assert_counts_agree(context: &Context, outcome: &Outcome) {
-    let served = || -> u64 { Class::ALL.map(|class| context.metrics.totals().numbers(class)).iter().sum() };
+    let served = || -> u64 { Class::ALL.map(|class| context.metrics.numbers(class)).iter().sum() };
     wait_until("the server counts what it has answered", || served() >= outcome.tally.right);
     assert_eq!(served(), outcome.tally.right);
-    assert_eq!(context.metrics.totals().connections(), outcome.tally.connections);
+    assert_eq!(context.metrics.connections(), outcome.tally.connections);
 }
 
 fn failures(outcome: &Outcome, reason: Reason) -> u64 {
@@ -64,7 +64,7 @@ fn the_server_counts_what_the_generator_counts() {
     assert_eq!(outcome.tally.connections, 9);
     assert_eq!(outcome.tally.latency.len(), outcome.tally.right, "all is measured without a warm-up");
     for class in Class::ALL {
-        assert!(context.metrics.totals().numbers(class) > 0, "{class:?}");
+        assert!(context.metrics.numbers(class) > 0, "{class:?}");
     }
 }
 

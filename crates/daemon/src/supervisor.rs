@@ -33,7 +33,7 @@ pub trait Supervised: Send + Sync {
     /// Begins a new second for the budgets of its log events; says how many were suppressed in the last one.
     fn refill_budgets(&self, per_second: u32) -> u64;
 
-    /// Metrics that it keeps beside the recorder, in the exposition format.
+    /// Tells the recorder of what it does not know yet; returns the metrics beside it, in the exposition format.
     fn own_metrics(&self) -> String {
         String::new()
     }

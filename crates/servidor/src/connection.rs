@@ -7,7 +7,7 @@ use std::sync::Arc;
 use protocol::{Tail, decode_unterminated};
 use tokio::time::Instant;
 
-use crate::exchange::{Rest, answer_lines, answer_one, with_scratch};
+use crate::exchange::{Rest, Scratch, answer_lines, answer_one};
 use crate::metrics::{Reason, Tally};
 use crate::open::Open;
 use crate::poller::Interest;
@@ -87,11 +87,11 @@ impl<S: Read + Write> Connection<S> {
     /// Goes on: the stream is ready for what was awaited, or the daemon has begun to stop.
     ///
     /// Reads at most once, so that others have their turn, unless the daemon is stopping.
-    pub fn proceed(&mut self, now: &mut Instant) -> Next {
+    pub fn proceed(&mut self, scratch: &mut Scratch) -> Next {
         let step = match self.open.context.stop.if_begun() {
-            Some(deadlines) => self.wind_up(deadlines, now),
-            None if self.stalled.is_some() => self.unstall(now),
-            None => self.exchange(now).map(|next| next.unwrap_or(READ)),
+            Some(deadlines) => self.wind_up(deadlines, scratch),
+            None if self.stalled.is_some() => self.unstall(scratch),
+            None => self.exchange(scratch).map(|next| next.unwrap_or(READ)),
         };
         step.unwrap_or(Next::Close(Reason::Io))
     }
@@ -123,10 +123,10 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// The alarm went off, with this reason.
-    pub fn time_is_up(&mut self, reason: Reason, now: &mut Instant) -> Next {
+    pub fn time_is_up(&mut self, reason: Reason, scratch: &mut Scratch) -> Next {
         match reason {
-            Reason::Stopping => self.proceed(now),
-            Reason::Unterminated => self.answer_tail(reason, now).unwrap_or(Next::Close(Reason::Io)),
+            Reason::Stopping => self.proceed(scratch),
+            Reason::Unterminated => self.answer_tail(reason, scratch).unwrap_or(Next::Close(Reason::Io)),
             _ => Next::Close(reason),
         }
     }
@@ -142,25 +142,24 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// Reads once, and answers; `None` if nothing was there.
-    pub(crate) fn exchange(&mut self, now: &mut Instant) -> io::Result<Option<Next>> {
-        with_scratch(|scratch| {
-            let kept = self.tail.as_bytes().len();
-            scratch.input[..kept].copy_from_slice(self.tail.as_bytes());
-            let read = match self.stream.read(&mut scratch.input[kept..]) {
-                Ok(0) => return self.answer_tail(Reason::Client, now).map(Some),
-                Ok(read) => read,
-                Err(error) if is_for_later(&error) => return Ok(None),
-                Err(error) => return Err(error),
-            };
-            self.last_read = *now;
-            if self.tail.is_empty() {
-                self.line_began = *now;
-            }
-            if self.open.context.stop.has_begun() {
-                self.read_at_stop += read;
-            }
-            self.answer(&scratch.input[..kept + read], &mut scratch.output, now).map(Some)
-        })
+    pub(crate) fn exchange(&mut self, scratch: &mut Scratch) -> io::Result<Option<Next>> {
+        let kept = self.tail.as_bytes().len();
+        scratch.input[..kept].copy_from_slice(self.tail.as_bytes());
+        let read = match self.stream.read(&mut scratch.input[kept..]) {
+            Ok(0) => return self.answer_tail(Reason::Client, scratch).map(Some),
+            Ok(read) => read,
+            Err(error) if is_for_later(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        self.last_read = scratch.now;
+        if self.tail.is_empty() {
+            self.line_began = scratch.now;
+        }
+        if self.open.context.stop.has_begun() {
+            self.read_at_stop += read;
+        }
+        let Scratch { now, input, output } = scratch;
+        self.answer(&input[..kept + read], output, now).map(Some)
     }
 
     /// Answers `input`, which was read at `now` and begins with the tail, as far as the peer takes the replies.
@@ -227,13 +226,14 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// Sends what the peer did not take, then answers what was read but not looked at.
-    pub(crate) fn unstall(&mut self, now: &mut Instant) -> io::Result<Next> {
+    pub(crate) fn unstall(&mut self, scratch: &mut Scratch) -> io::Result<Next> {
         let Some(mut stalled) = self.stalled.take() else { return Ok(READ) };
         stalled.sent += self.write(&stalled.unsent[stalled.sent..])?;
         if stalled.sent < stalled.unsent.len() {
             self.stalled = Some(stalled);
             return Ok(WRITE);
         }
+        let Scratch { now, output, .. } = scratch;
         *now = Instant::now();
         self.open.context.metrics.served_in(*now - stalled.since);
         // The peer has been busy with what it was sent: its silence begins here.
@@ -241,21 +241,22 @@ impl<S: Read + Write> Connection<S> {
         match stalled.then {
             Some(reason) => Ok(Next::Close(reason)),
             None if stalled.unread.is_empty() => Ok(READ),
-            None => with_scratch(|scratch| self.answer(&stalled.unread, &mut scratch.output, now)),
+            None => self.answer(&stalled.unread, output, now),
         }
     }
 
     /// Takes the tail, which nothing will end, for a request, answers it in the peer's own manner, and closes.
-    pub(crate) fn answer_tail(&mut self, reason: Reason, now: &mut Instant) -> io::Result<Next> {
+    pub(crate) fn answer_tail(&mut self, reason: Reason, scratch: &mut Scratch) -> io::Result<Next> {
         if self.tail.is_empty() {
             return Ok(Next::Close(reason));
         }
-        let mut reply = Vec::new();
+        let Scratch { now, output, .. } = scratch;
+        output.clear();
         let mut tally = Tally::default();
         let outcome = decode_unterminated(self.tail.as_bytes());
-        answer_one(&outcome, &mut reply, &mut tally, &self.open.context, self.open.peer);
+        answer_one(&outcome, output, &mut tally, &self.open.context, self.open.peer);
         let reason = if self.terminated {
-            reply.push(b'\n');
+            output.push(b'\n');
             reason
         } else {
             Reason::Unterminated
@@ -263,7 +264,7 @@ impl<S: Read + Write> Connection<S> {
         self.tail.keep(&[]);
         self.open.requests += 1;
         self.open.context.metrics.batch(&tally);
-        self.send(&reply, &[], Some(reason), now)
+        self.send(output, &[], Some(reason), now)
     }
 }
 

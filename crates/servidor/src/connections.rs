@@ -1,6 +1,4 @@
 //! The connections of one event loop: added, served when the kernel says so, alarmed when their time is up, closed.
-//!
-//! `now` is always the last reading of the clock, moved on by whoever takes a new one.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,6 +9,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use crate::connection::{Connection, Next};
+use crate::exchange::Scratch;
 use crate::linger::linger;
 use crate::metrics::Reason;
 use crate::poller::{Interest, Poller, Source};
@@ -55,14 +54,19 @@ impl Connections {
     }
 
     /// Serves the connection that is ready.
-    pub(crate) fn serve(&mut self, key: usize, now: &mut Instant) {
-        self.step(key, |connection| connection.proceed(now));
+    pub(crate) fn serve(&mut self, key: usize, scratch: &mut Scratch) {
+        let before = scratch.now;
+        self.step(key, |connection| connection.proceed(scratch));
+        if scratch.now == before {
+            // Nothing was answered: what this took is not to be put down to whoever is served next.
+            scratch.now = Instant::now();
+        }
     }
 
     /// Lets every connection go on: the stop has begun.
-    pub(crate) fn wind_up(&mut self, now: &mut Instant) {
+    pub(crate) fn wind_up(&mut self, scratch: &mut Scratch) {
         for key in self.keys() {
-            self.serve(key, now);
+            self.serve(key, scratch);
         }
     }
 
@@ -72,16 +76,17 @@ impl Connections {
     }
 
     /// Acts on the alarms that are due.
-    pub(crate) fn sound_alarms(&mut self, now: &mut Instant) {
-        if self.next_alarm().is_none_or(|alarm| alarm > *now) {
+    pub(crate) fn sound_alarms(&mut self, scratch: &mut Scratch) {
+        let now = scratch.now;
+        if self.next_alarm().is_none_or(|alarm| alarm > now) {
             return;
         }
-        self.last_look = *now;
+        self.last_look = now;
         self.earliest_alarm = None;
         for key in self.keys() {
             let (alarm, reason) = self.all[key].alarm();
-            if alarm <= *now {
-                self.step(key, |connection| connection.time_is_up(reason, now));
+            if alarm <= now {
+                self.step(key, |connection| connection.time_is_up(reason, scratch));
             } else {
                 self.heed(alarm);
             }
@@ -181,6 +186,7 @@ mod tests {
         assert_eq!(connections.keys(), [1]);
         drop(connections);
         drop(peers);
+        context.metrics.show(&context.places);
         let metrics = recorder.handle().render();
         let closed = |reason: &str| format!("servidor_connections_closed_total{{reason=\"{reason}\"}}");
         assert!(metrics.contains(&format!("{} 1\n", closed("panic"))), "{metrics}");

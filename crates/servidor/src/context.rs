@@ -22,7 +22,7 @@ use crate::stop::Stop;
 /// Files that are open beside connections: listeners, the HTTP side, the log, lingering sockets.
 const OTHER_FILES: u64 = 256;
 
-/// Shared by the accept task, all connections, and `main`.
+/// Shared by the event loops, all connections, and `main`.
 pub struct Context {
     /// What is counted.
     pub metrics: Metrics,
@@ -32,7 +32,7 @@ pub struct Context {
     pub places: Arc<Places>,
     /// Whether to stop.
     pub stop: Stop,
-    /// Every connection's task, and those of lingering sockets.
+    /// The task that the event loops belong to, and those of lingering sockets.
     pub tasks: TaskTracker,
     lingering: Mutex<Crowd>,
     last_connection: AtomicU64,
@@ -41,12 +41,10 @@ pub struct Context {
 impl Context {
     /// As `settings` say; the metrics recorder must have been installed.
     pub fn new(settings: &Settings) -> Arc<Self> {
-        let metrics = Metrics::register();
-        let (active, limit) = Metrics::places();
         Arc::new(Self {
-            metrics,
+            metrics: Metrics::register(),
             events: Events::new(settings.common.log_events_per_second.get()),
-            places: Places::new(settings.own.max_connections.as_usize(), active, limit),
+            places: Places::new(settings.own.max_connections.as_usize()),
             stop: Stop::default(),
             tasks: TaskTracker::new(),
             lingering: Mutex::new(Crowd::new(MOST_LINGERING)),
@@ -65,7 +63,7 @@ impl Context {
         self.lingering.lock().unwrap_or_else(PoisonError::into_inner).admit(task.abort_handle());
     }
 
-    /// Waits until the accept task and every connection have ended.
+    /// Waits until every connection has ended, and nothing lingers.
     pub async fn all_closed(&self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -73,14 +71,14 @@ impl Context {
 
     /// Says what it all came to.
     pub fn log_stopped(&self) {
-        let totals = self.metrics.totals();
+        let metrics = &self.metrics;
         tracing::info!(
-            forced = totals.forced() + self.places.active() as u64,
-            connections = totals.connections(),
-            large = totals.numbers(Class::Large),
-            even = totals.numbers(Class::Even),
-            odd = totals.numbers(Class::Odd),
-            rejected = totals.rejected(),
+            forced = metrics.forced() + self.places.active() as u64,
+            connections = metrics.connections(),
+            large = metrics.numbers(Class::Large),
+            even = metrics.numbers(Class::Even),
+            odd = metrics.numbers(Class::Odd),
+            rejected = metrics.rejected(),
             "stopped"
         );
     }
@@ -90,8 +88,8 @@ impl Supervised for Context {
     type Own = Own;
 
     fn status(&self) -> String {
-        let totals = self.metrics.totals();
-        let [large, even, odd] = Class::ALL.map(|class| totals.numbers(class));
+        let metrics = &self.metrics;
+        let [large, even, odd] = Class::ALL.map(|class| metrics.numbers(class));
         let (active, limit) = (self.places.active(), self.places.limit());
         let numbers = large + even + odd;
         format!("{active} of {limit} connections, {numbers} numbers ({large} large, {even} even, {odd} odd)")
@@ -102,16 +100,16 @@ impl Supervised for Context {
     }
 
     fn report(&self, uptime: Duration) {
-        let totals = self.metrics.totals();
+        let metrics = &self.metrics;
         tracing::info!(
             uptime_s = uptime.as_secs(),
             active = self.places.active(),
             limit = self.places.limit(),
-            connections = totals.connections(),
-            large = totals.numbers(Class::Large),
-            even = totals.numbers(Class::Even),
-            odd = totals.numbers(Class::Odd),
-            rejected = totals.rejected(),
+            connections = metrics.connections(),
+            large = metrics.numbers(Class::Large),
+            even = metrics.numbers(Class::Even),
+            odd = metrics.numbers(Class::Odd),
+            rejected = metrics.rejected(),
             "state"
         );
     }
@@ -121,7 +119,7 @@ impl Supervised for Context {
     }
 
     fn own_metrics(&self) -> String {
-        self.metrics.service().to_string()
+        self.metrics.show(&self.places)
     }
 
     fn check(&self, settings: &Settings) -> anyhow::Result<()> {

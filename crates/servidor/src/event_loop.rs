@@ -14,6 +14,7 @@ use crate::accept::Reception;
 use crate::bell::Bell;
 use crate::connection::Connection;
 use crate::connections::Connections;
+use crate::exchange::Scratch;
 use crate::poller::{Events, Interest, Poller, Source};
 use crate::socket::Socket;
 
@@ -87,22 +88,23 @@ impl EventLoop {
     /// If epoll fails.
     pub(crate) fn run(mut self, pulse: &Pulse) -> io::Result<()> {
         let mut events = Events::new();
-        let mut now = Instant::now();
+        let mut scratch = Scratch::default();
         while !self.is_over() {
-            let until = [self.connections.next_alarm(), self.intake.next_alarm(), pulse.due_after(now)];
+            let until =
+                [self.connections.next_alarm(), self.intake.next_alarm(), pulse.due_after(scratch.now)];
             let until = until.into_iter().flatten().min();
-            let ready = self.poller.wait(&mut events, now, until)?;
-            now = Instant::now();
+            let ready = self.poller.wait(&mut events, scratch.now, until)?;
+            scratch.now = Instant::now();
             for source in ready {
                 match source {
-                    Source::Connection(key) => self.connections.serve(key, &mut now),
-                    Source::Listener(index) => self.accept_from(index, now),
-                    Source::Bell => self.heed_bell(&mut now),
+                    Source::Connection(key) => self.connections.serve(key, &mut scratch),
+                    Source::Listener(index) => self.accept_from(index, &mut scratch),
+                    Source::Bell => self.heed_bell(&mut scratch),
                 }
             }
-            self.connections.sound_alarms(&mut now);
+            self.connections.sound_alarms(&mut scratch);
             if let Intake::Reception(reception) = &mut self.intake {
-                reception.open_if_possible(now);
+                reception.open_if_possible(scratch.now);
             }
             pulse.beat();
         }
@@ -113,15 +115,17 @@ impl EventLoop {
         matches!(self.intake, Intake::Closed) && self.connections.count() == 0
     }
 
-    fn accept_from(&mut self, index: usize, now: Instant) {
+    fn accept_from(&mut self, index: usize, scratch: &mut Scratch) {
         if let Intake::Reception(reception) = &mut self.intake
-            && let Some(connection) = reception.accept_from(index, self.connections.count(), now)
+            && let Some(connection) = reception.accept_from(index, self.connections.count(), scratch.now)
         {
             self.connections.add(connection);
         }
+        // What accepting takes is not to be put down to whoever is served next.
+        scratch.now = Instant::now();
     }
 
-    fn heed_bell(&mut self, now: &mut Instant) {
+    fn heed_bell(&mut self, scratch: &mut Scratch) {
         self.bell.silence();
         let is_closed = match &mut self.intake {
             Intake::Reception(reception) => {
@@ -142,7 +146,7 @@ impl EventLoop {
                     self.connections.add(connection);
                 }
             }
-            self.connections.wind_up(now);
+            self.connections.wind_up(scratch);
         }
     }
 }

@@ -1,8 +1,7 @@
 //! One exchange of a connection: bytes in, replies out, without waiting; and what stays behind when a peer stalls.
 
-use std::cell::RefCell;
-
 use protocol::{Decoded, MAX_LINE, Number, Plain, Rejection, answer, answer_plain, decode, rejection};
+use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::events::Peer;
@@ -13,24 +12,24 @@ pub const READ_SIZE: usize = 16 * 1024;
 /// Replies are written when there are so many bytes of them, though requests be left: the bound of a peer's memory.
 pub const WRITE_SIZE: usize = 64 * 1024;
 
-/// A worker thread's buffers. Connections share them, since an exchange never waits: idle ones cost none.
+/// What an event loop lends to the connection that it serves. Idle ones have no buffers of their own.
 pub struct Scratch {
+    /// The last reading of the clock: whoever takes a new one leaves it here.
+    pub now: Instant,
     /// The tail that was kept, then what is read.
-    pub input: [u8; MAX_LINE + READ_SIZE],
+    pub input: Box<[u8]>,
     /// Replies.
     pub output: Vec<u8>,
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Box<Scratch>> = RefCell::new(Box::new(Scratch {
-        input: [0; MAX_LINE + READ_SIZE],
-        output: Vec::with_capacity(WRITE_SIZE + protocol::MAX_REPLY),
-    }));
-}
-
-/// Lends this thread's buffers; `exchange` must not lend them again.
-pub fn with_scratch<R>(exchange: impl FnOnce(&mut Scratch) -> R) -> R {
-    SCRATCH.with_borrow_mut(|scratch| exchange(scratch))
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            now: Instant::now(),
+            input: vec![0; MAX_LINE + READ_SIZE].into(),
+            output: Vec::with_capacity(WRITE_SIZE + protocol::MAX_REPLY),
+        }
+    }
 }
 
 /// What has become of a batch's bytes.

@@ -1,4 +1,7 @@
 //! Everything that `servidor` counts: name, help, labels and buckets in one place, one function an event.
+//!
+//! The counts are our own, and the recorder is told of them when it is asked: the data path pays for one addition each,
+//! and the daemon can tell its counts elsewhere too.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,6 +9,8 @@ use std::time::Duration;
 use ::metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use daemon::histogram::Histogram;
 use protocol::{Class, Rejection};
+
+use crate::places::Places;
 
 /// Service times are a few microseconds.
 const FIRST_BUCKET_NS: u64 = 1000;
@@ -103,98 +108,108 @@ impl Tally {
     }
 }
 
-/// The counts that the daemon itself tells, beside the recorder, which cannot be read.
-#[derive(Debug, Default)]
-pub struct Totals {
-    connections: AtomicU64,
-    numbers: [AtomicU64; 3],
-    rejected: AtomicU64,
-    forced: AtomicU64,
+/// A count, and the series that shows it.
+struct Count {
+    value: AtomicU64,
+    series: Counter,
 }
 
-/// Handles to every series.
+impl Count {
+    const fn shown_by(series: Counter) -> Self {
+        Self { value: AtomicU64::new(0), series }
+    }
+
+    #[inline]
+    fn add(&self, more: u64) {
+        self.value.fetch_add(more, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+
+    fn show(&self) {
+        self.series.absolute(self.get());
+    }
+}
+
+/// All counts.
 pub struct Metrics {
-    connections: Counter,
-    refused: [Counter; 2],
-    closed: [Counter; 10],
-    accept_errors: Counter,
-    numbers: [Counter; 3],
-    rejected: [Counter; 3],
+    connections: Count,
+    active: Gauge,
+    limit: Gauge,
+    refused: [Count; 2],
+    closed: [Count; 10],
+    accept_errors: Count,
+    numbers: [Count; 3],
+    rejected: [Count; 3],
     service: Histogram,
-    totals: Totals,
 }
 
 impl Metrics {
     /// Describes and registers every series, so that each is there from the start.
     pub fn register() -> Self {
         describe_counter!("servidor_connections_total", "Connections accepted and served.");
-        describe_counter!("servidor_connections_refused_total", "Connections closed without being served.");
-        describe_counter!("servidor_connections_closed_total", "Served connections that ended, by reason.");
-        describe_counter!("servidor_accept_errors_total", "Failures to accept a connection.");
-        describe_counter!("servidor_numbers_total", "Numbers answered, by class.");
-        describe_counter!("servidor_requests_rejected_total", "Requests that were no number, by reason.");
-        Self {
-            connections: counter!("servidor_connections_total"),
-            refused: Refusal::ALL
-                .map(|reason| counter!("servidor_connections_refused_total", "reason" => reason.as_str())),
-            closed: Reason::ALL
-                .map(|reason| counter!("servidor_connections_closed_total", "reason" => reason.as_str())),
-            accept_errors: counter!("servidor_accept_errors_total"),
-            numbers: Class::ALL.map(|class| counter!("servidor_numbers_total", "class" => class.as_str())),
-            rejected: Rejection::ALL
-                .map(|reason| counter!("servidor_requests_rejected_total", "reason" => reason.as_str())),
-            service: Histogram::new(
-                "servidor_service_seconds",
-                "Time from the read that completed a request to its reply's write; one sample a batch.",
-                FIRST_BUCKET_NS,
-            ),
-            totals: Totals::default(),
-        }
-    }
-
-    /// The gauges of the places: taken, and in all.
-    pub fn places() -> (Gauge, Gauge) {
         describe_gauge!("servidor_connections_active", "Connections being served.");
         describe_gauge!(
             "servidor_connections_limit",
             "Connections that are served at the same time at most."
         );
-        (gauge!("servidor_connections_active"), gauge!("servidor_connections_limit"))
+        describe_counter!("servidor_connections_refused_total", "Connections closed without being served.");
+        describe_counter!("servidor_connections_closed_total", "Served connections that ended, by reason.");
+        describe_counter!("servidor_accept_errors_total", "Failures to accept a connection.");
+        describe_counter!("servidor_numbers_total", "Numbers answered, by class.");
+        describe_counter!("servidor_requests_rejected_total", "Requests that were no number, by reason.");
+        let refused =
+            |reason: Refusal| counter!("servidor_connections_refused_total", "reason" => reason.as_str());
+        let closed =
+            |reason: Reason| counter!("servidor_connections_closed_total", "reason" => reason.as_str());
+        let numbers = |class: Class| counter!("servidor_numbers_total", "class" => class.as_str());
+        let rejected =
+            |reason: Rejection| counter!("servidor_requests_rejected_total", "reason" => reason.as_str());
+        Self {
+            connections: Count::shown_by(counter!("servidor_connections_total")),
+            active: gauge!("servidor_connections_active"),
+            limit: gauge!("servidor_connections_limit"),
+            refused: Refusal::ALL.map(|reason| Count::shown_by(refused(reason))),
+            closed: Reason::ALL.map(|reason| Count::shown_by(closed(reason))),
+            accept_errors: Count::shown_by(counter!("servidor_accept_errors_total")),
+            numbers: Class::ALL.map(|class| Count::shown_by(numbers(class))),
+            rejected: Rejection::ALL.map(|reason| Count::shown_by(rejected(reason))),
+            service: Histogram::new(
+                "servidor_service_seconds",
+                "Time from the read that completed a request to its reply's write; one sample a batch.",
+                FIRST_BUCKET_NS,
+            ),
+        }
     }
 
     /// A connection is being served.
     pub fn connection_served(&self) {
-        self.connections.increment(1);
-        self.totals.connections.fetch_add(1, Ordering::Relaxed);
+        self.connections.add(1);
     }
 
     /// A connection was not served.
     pub fn connection_refused(&self, reason: Refusal) {
-        self.refused[reason as usize].increment(1);
+        self.refused[reason as usize].add(1);
     }
 
     /// A served connection ended.
     pub fn connection_closed(&self, reason: Reason) {
-        self.closed[reason as usize].increment(1);
-        if reason == Reason::Forced {
-            self.totals.forced.fetch_add(1, Ordering::Relaxed);
-        }
+        self.closed[reason as usize].add(1);
     }
 
     /// A connection could not be accepted.
     pub fn accept_failed(&self) {
-        self.accept_errors.increment(1);
+        self.accept_errors.add(1);
     }
 
     /// A batch was answered.
     pub fn batch(&self, tally: &Tally) {
-        for (index, &count) in tally.numbers.iter().enumerate().filter(|(_, count)| **count > 0) {
-            self.numbers[index].increment(count);
-            self.totals.numbers[index].fetch_add(count, Ordering::Relaxed);
-        }
-        for (index, &count) in tally.rejected.iter().enumerate().filter(|(_, count)| **count > 0) {
-            self.rejected[index].increment(count);
-            self.totals.rejected.fetch_add(count, Ordering::Relaxed);
+        let numbers = self.numbers.iter().zip(tally.numbers);
+        let rejected = self.rejected.iter().zip(tally.rejected);
+        for (count, more) in numbers.chain(rejected).filter(|(_, more)| *more > 0) {
+            count.add(more);
         }
     }
 
@@ -203,35 +218,34 @@ impl Metrics {
         self.service.record(time);
     }
 
-    /// The times that [`Metrics::served_in`] has been told.
-    pub fn service(&self) -> &Histogram {
-        &self.service
-    }
-
-    /// The counts so far.
-    pub fn totals(&self) -> &Totals {
-        &self.totals
-    }
-}
-
-impl Totals {
     /// Connections served since the start.
     pub fn connections(&self) -> u64 {
-        self.connections.load(Ordering::Relaxed)
+        self.connections.get()
     }
 
     /// Numbers answered since the start, of one class.
     pub fn numbers(&self, class: Class) -> u64 {
-        self.numbers[class.index()].load(Ordering::Relaxed)
+        self.numbers[class.index()].get()
     }
 
     /// Requests rejected since the start.
     pub fn rejected(&self) -> u64 {
-        self.rejected.load(Ordering::Relaxed)
+        self.rejected.iter().map(Count::get).sum()
     }
 
     /// Connections that did not end in time when the daemon stopped.
     pub fn forced(&self) -> u64 {
-        self.forced.load(Ordering::Relaxed)
+        self.closed[Reason::Forced as usize].get()
+    }
+
+    /// Tells the recorder of all counts, and returns what it does not keep, in the exposition format.
+    #[expect(clippy::cast_precision_loss, reason = "gauges; the limit is far below 2^52")]
+    pub fn show(&self, places: &Places) -> String {
+        self.active.set(places.active() as f64);
+        self.limit.set(places.limit() as f64);
+        let single = [&self.connections, &self.accept_errors].into_iter();
+        let by_label = self.refused.iter().chain(&self.closed).chain(&self.numbers).chain(&self.rejected);
+        single.chain(by_label).for_each(Count::show);
+        self.service.to_string()
     }
 }

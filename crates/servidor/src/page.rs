@@ -6,16 +6,16 @@ use protocol::Class;
 use crate::context::Context;
 
 pub(crate) fn of(context: &Context) -> String {
-    let totals = context.metrics.totals();
+    let metrics = &context.metrics;
     let (active, limit) = (context.places.active(), context.places.limit());
-    let numbers = Class::ALL.map(|class| (class.as_str(), totals.numbers(class)));
+    let numbers = Class::ALL.map(|class| (class.as_str(), metrics.numbers(class)));
     let all: u64 = numbers.iter().map(|(_, count)| count).sum();
     let full = if active < limit { "" } else { " class=\"bad\"" };
     let figures = figures(&[
         ("connections now", format!("<span{full}>{active}</span> <small>of {limit}</small>")),
-        ("connections so far", totals.connections().to_string()),
+        ("connections so far", metrics.connections().to_string()),
         ("numbers", all.to_string()),
-        ("rejected requests", totals.rejected().to_string()),
+        ("rejected requests", metrics.rejected().to_string()),
     ]);
     format!("{figures}<section><h2>Numbers by class</h2>\n{}</section>\n", shares(&numbers))
 }

@@ -3,8 +3,6 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use metrics::Gauge;
-
 use crate::bell::Bell;
 
 /// How many connections there are, and how many there may be.
@@ -14,33 +12,21 @@ pub struct Places {
     /// Whether to ring when a place is free.
     awaited: AtomicBool,
     freed: OnceLock<Bell>,
-    active_gauge: Gauge,
-    limit_gauge: Gauge,
 }
 
 /// A place taken, until it is dropped.
 pub struct Place(Arc<Places>);
 
 impl Places {
-    /// `limit` free places, shown in the two gauges.
-    pub fn new(limit: usize, active_gauge: Gauge, limit_gauge: Gauge) -> Arc<Self> {
-        let places = Self {
-            limit: AtomicUsize::new(0),
-            active: AtomicUsize::new(0),
-            awaited: AtomicBool::new(false),
-            freed: OnceLock::new(),
-            active_gauge,
-            limit_gauge,
-        };
-        places.set_limit(limit);
-        Arc::new(places)
+    /// `limit` free places.
+    pub fn new(limit: usize) -> Arc<Self> {
+        let (limit, active) = (AtomicUsize::new(limit), AtomicUsize::new(0));
+        Arc::new(Self { limit, active, awaited: AtomicBool::new(false), freed: OnceLock::new() })
     }
 
     /// Changes the limit. Connections beyond a lower one stay; none is added until enough have left.
-    #[expect(clippy::cast_precision_loss, reason = "a gauge; the limit is far below 2^52")]
     pub fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
-        self.limit_gauge.set(limit as f64);
     }
 
     /// Whether a place is free. Only one event loop takes places, so nothing can come between look and leap.
@@ -63,7 +49,6 @@ impl Places {
     /// Takes a place, free or not: those who wait when the daemon stops are served beyond the limit.
     pub fn take(self: &Arc<Self>) -> Place {
         self.active.fetch_add(1, Ordering::SeqCst);
-        self.active_gauge.increment(1);
         Place(Arc::clone(self))
     }
 
@@ -80,7 +65,6 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.active_gauge.decrement(1);
         self.0.active.fetch_sub(1, Ordering::SeqCst);
         if self.0.awaited.load(Ordering::SeqCst)
             && self.0.awaited.swap(false, Ordering::SeqCst)

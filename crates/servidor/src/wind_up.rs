@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use tokio::time::Instant;
 
 use crate::connection::{Connection, Next};
+use crate::exchange::Scratch;
 use crate::metrics::Reason;
 use crate::poller::Interest;
 use crate::stop::Deadlines;
@@ -15,9 +16,9 @@ const MOST_AT_STOP: usize = 64 * 1024;
 
 impl<S: Read + Write> Connection<S> {
     /// Answers what has reached the host, gives a newcomer a moment, and closes.
-    pub(crate) fn wind_up(&mut self, deadlines: Deadlines, now: &mut Instant) -> io::Result<Next> {
+    pub(crate) fn wind_up(&mut self, deadlines: Deadlines, scratch: &mut Scratch) -> io::Result<Next> {
         loop {
-            match self.unstall(now)? {
+            match self.unstall(scratch)? {
                 Next::Await(Interest::Read) => {}
                 next => return Ok(next),
             }
@@ -25,13 +26,13 @@ impl<S: Read + Write> Connection<S> {
             if self.read_at_stop >= MOST_AT_STOP {
                 return Ok(Next::Close(Reason::Stopping));
             }
-            match self.exchange(now)? {
+            match self.exchange(scratch)? {
                 Some(Next::Await(Interest::Read)) => {}
                 Some(next) => return Ok(next),
-                None if self.requests() == 0 && *now < self.patience_at_stop(deadlines) => {
+                None if self.requests() == 0 && scratch.now < self.patience_at_stop(deadlines) => {
                     return Ok(Next::Await(Interest::Read));
                 }
-                None => return self.answer_tail(Reason::Stopping, now),
+                None => return self.answer_tail(Reason::Stopping, scratch),
             }
         }
     }
