@@ -163,8 +163,11 @@ impl Heartbeat {
 
 impl Pulse {
     /// Beats.
+    #[inline]
     pub fn beat(&self) {
-        self.beats.fetch_add(1, Ordering::Relaxed);
+        if self.period.is_some() {
+            self.beats.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// By when it must beat again if it does so at `now`; never where no watchdog is set.

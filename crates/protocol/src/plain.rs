@@ -5,8 +5,8 @@
 
 use crate::number::{Class, LARGE_ABOVE, MAX_DIGITS};
 
-/// A sign, as many digits as a number may have, LF.
-const WINDOW: usize = MAX_DIGITS + 2;
+/// A sign, as many digits as a number may have, LF: what [`answer_plain`] looks at.
+pub const WINDOW: usize = MAX_DIGITS + 2;
 
 const EVEN: [u8; WINDOW] = padded(b"PAR\n");
 const ODD: [u8; WINDOW] = padded("ÍMPAR\n".as_bytes());
@@ -22,7 +22,8 @@ pub struct Plain {
     pub consumed: usize,
 }
 
-/// Answers the first line of `input` in `output`, LF included, if the line is plain, and not among the last bytes.
+/// Answers the first line of `input` in `output`, LF included, if the line is plain, and [`WINDOW`] bytes are there:
+/// behind the last lines there must be other bytes, best of all zeros.
 #[inline]
 pub fn answer_plain(input: &[u8], output: &mut Vec<u8>) -> Option<Plain> {
     let window: &[u8; WINDOW] = input.first_chunk()?;

@@ -4,10 +4,10 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use protocol::{Tail, decode_unterminated};
+use protocol::{Tail, WINDOW, decode_unterminated};
 use tokio::time::Instant;
 
-use crate::exchange::{Rest, Scratch, answer_lines, answer_one};
+use crate::exchange::{Padded, Rest, Scratch, answer_lines, answer_one};
 use crate::metrics::{Reason, Tally};
 use crate::open::Open;
 use crate::poller::Interest;
@@ -145,7 +145,8 @@ impl<S: Read + Write> Connection<S> {
     pub(crate) fn exchange(&mut self, scratch: &mut Scratch) -> io::Result<Option<Next>> {
         let kept = self.tail.as_bytes().len();
         scratch.input[..kept].copy_from_slice(self.tail.as_bytes());
-        let read = match self.stream.read(&mut scratch.input[kept..]) {
+        let room = kept..scratch.input.len() - WINDOW;
+        let read = match self.stream.read(&mut scratch.input[room]) {
             Ok(0) => return self.answer_tail(Reason::Client, scratch).map(Some),
             Ok(read) => read,
             Err(error) if is_for_later(&error) => return Ok(None),
@@ -159,11 +160,11 @@ impl<S: Read + Write> Connection<S> {
             self.read_at_stop += read;
         }
         let Scratch { now, input, output } = scratch;
-        self.answer(&input[..kept + read], output, now).map(Some)
+        self.answer(Padded::new(input, kept + read), output, now).map(Some)
     }
 
     /// Answers `input`, which was read at `now` and begins with the tail, as far as the peer takes the replies.
-    fn answer(&mut self, mut input: &[u8], output: &mut Vec<u8>, now: &mut Instant) -> io::Result<Next> {
+    fn answer(&mut self, mut input: Padded<'_>, output: &mut Vec<u8>, now: &mut Instant) -> io::Result<Next> {
         loop {
             output.clear();
             let mut tally = Tally::default();
@@ -176,17 +177,18 @@ impl<S: Read + Write> Connection<S> {
                 self.open.context.metrics.batch(&tally);
             }
             let (tail, unread, then) = match rest {
-                Rest::Tail(begin) => (&input[begin..], &[][..], None),
-                Rest::Unread(begin) => (&[][..], &input[begin..], None),
-                Rest::Oversize => (&[][..], &[][..], Some(Reason::Oversize)),
+                Rest::Tail(begin) => (input.from(begin).as_bytes(), None, None),
+                Rest::Unread(begin) => (&[][..], Some(input.from(begin)), None),
+                Rest::Oversize => (&[][..], None, Some(Reason::Oversize)),
             };
             self.tail.keep(tail);
             if requests == 0 {
                 return Ok(READ);
             }
-            match self.send(output, unread, then, now)? {
-                READ if !unread.is_empty() => input = unread,
-                next => return Ok(next),
+            let unread_bytes = unread.map_or(&[][..], Padded::as_bytes);
+            match (self.send(output, unread_bytes, then, now)?, unread) {
+                (READ, Some(unread)) => input = unread,
+                (next, _) => return Ok(next),
             }
         }
     }
@@ -241,7 +243,11 @@ impl<S: Read + Write> Connection<S> {
         match stalled.then {
             Some(reason) => Ok(Next::Close(reason)),
             None if stalled.unread.is_empty() => Ok(READ),
-            None => self.answer(&stalled.unread, output, now),
+            None => {
+                let unread = stalled.unread.len();
+                stalled.unread.resize(unread + WINDOW, 0);
+                self.answer(Padded::new(&mut stalled.unread, unread), output, now)
+            }
         }
     }
 

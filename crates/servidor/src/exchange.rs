@@ -1,6 +1,8 @@
 //! One exchange of a connection: bytes in, replies out, without waiting; and what stays behind when a peer stalls.
 
-use protocol::{Decoded, MAX_LINE, Number, Plain, Rejection, answer, answer_plain, decode, rejection};
+use protocol::{
+    Decoded, MAX_LINE, Number, Plain, Rejection, WINDOW, answer, answer_plain, decode, rejection,
+};
 use tokio::time::Instant;
 
 use crate::context::Context;
@@ -16,7 +18,7 @@ pub const WRITE_SIZE: usize = 64 * 1024;
 pub struct Scratch {
     /// The last reading of the clock: whoever takes a new one leaves it here.
     pub now: Instant,
-    /// The tail that was kept, then what is read.
+    /// The tail that was kept, then what is read, then room for zeros: see [`Padded`].
     pub input: Box<[u8]>,
     /// Replies.
     pub output: Vec<u8>,
@@ -26,7 +28,7 @@ impl Default for Scratch {
     fn default() -> Self {
         Self {
             now: Instant::now(),
-            input: vec![0; MAX_LINE + READ_SIZE].into(),
+            input: vec![0; MAX_LINE + READ_SIZE + WINDOW].into(),
             output: Vec::with_capacity(WRITE_SIZE + protocol::MAX_REPLY),
         }
     }
@@ -43,9 +45,39 @@ pub enum Rest {
     Oversize,
 }
 
+/// Lines, and zeros behind them, so that the last ones too can be looked at through a window.
+#[derive(Clone, Copy)]
+pub struct Padded<'i> {
+    bytes: &'i [u8],
+    length: usize,
+}
+
+impl<'i> Padded<'i> {
+    /// The first `length` bytes; zeros are put behind them.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room for the zeros.
+    pub fn new(bytes: &'i mut [u8], length: usize) -> Self {
+        bytes[length..length + WINDOW].fill(0);
+        Self { bytes, length }
+    }
+
+    /// The bytes from `begin` on.
+    #[must_use]
+    pub fn from(self, begin: usize) -> Self {
+        Self { bytes: &self.bytes[begin..], length: self.length - begin }
+    }
+
+    /// The bytes without the zeros.
+    pub fn as_bytes(self) -> &'i [u8] {
+        &self.bytes[..self.length]
+    }
+}
+
 /// Answers the lines of `input` into `output`, until `output` is full; counts them in `tally`, and logs them.
 pub fn answer_lines(
-    input: &[u8],
+    input: Padded<'_>,
     output: &mut Vec<u8>,
     tally: &mut Tally,
     context: &Context,
@@ -55,16 +87,20 @@ pub fn answer_lines(
     let mut passed_over = 0;
     let mut done = 0;
     let rest = loop {
+        if done == input.length {
+            break Rest::Tail(done);
+        }
         if output.len() >= WRITE_SIZE {
             break Rest::Unread(done);
         }
-        if !logs_numbers && let Some(Plain { class, consumed }) = answer_plain(&input[done..], output) {
+        if !logs_numbers && let Some(Plain { class, consumed }) = answer_plain(input.from(done).bytes, output)
+        {
             tally.numbers[class.index()] += 1;
             passed_over += 1;
             done += consumed;
             continue;
         }
-        match decode(&input[done..]) {
+        match decode(input.from(done).as_bytes()) {
             Decoded::Request { outcome, consumed } => {
                 done += consumed;
                 answer_one(&outcome, output, tally, context, peer);

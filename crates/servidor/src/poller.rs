@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -11,6 +12,9 @@ use tokio::time::Instant;
 
 /// How many are told of at once; more have their turn the next time.
 const MOST_EVENTS: usize = 256;
+
+/// The kernel counts in milliseconds, and in no more than 32 bits of them.
+const MOST_PATIENCE: Duration = Duration::from_hours(1);
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,17 +68,15 @@ impl Poller {
         let _ = epoll::delete(&self.0, who);
     }
 
-    /// Waits until someone is ready, at most from `now` to `until`.
+    /// Waits until someone is ready, at most from `now` to `until`; may end before with nobody.
     pub(crate) fn wait<'e>(
         &self,
         events: &'e mut Events,
         now: Instant,
         until: Option<Instant>,
     ) -> io::Result<impl Iterator<Item = Source> + use<'e>> {
-        // Whatever is too far off for the kernel may be waited for in pieces.
-        const LONG: Timespec = Timespec { tv_sec: 3600, tv_nsec: 0 };
-        let patience =
-            until.map(|until| Timespec::try_from(until.saturating_duration_since(now)).unwrap_or(LONG));
+        let patience = until.map(|until| until.saturating_duration_since(now).min(MOST_PATIENCE));
+        let patience = patience.map(|patience| Timespec::try_from(patience).expect("an hour is in range"));
         let ready = match epoll::wait(&self.0, &mut events.0, patience.as_ref()) {
             Ok((ready, _)) => ready,
             Err(Errno::INTR) => &mut [],
