@@ -5,12 +5,14 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use cliente::report::Report;
 use cliente::settings::{Own, PROGRAM, count};
 use cliente::totals::Totals;
 use cliente::{Inputs, RunError, bench, register_series, run};
-use daemon::admin::{self, Phase};
+use daemon::admin;
 use daemon::exit::Failure;
+use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
 use daemon::notify::{Inherited, Watchdog};
 use daemon::settings::{Start, start};
@@ -39,7 +41,8 @@ fn main() -> ExitCode {
 async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitCode> {
     let Start { settings, source, flags } = start;
     let listen_is_given = source.gives::<Own>("metrics-listen");
-    let telemetry = Arc::new(Telemetry::install(PROGRAM.name)?);
+    let telemetry = Arc::new(Telemetry::new(PROGRAM.name));
+    telemetry.install();
     register_series(settings.own.target.as_slice());
     let totals = Arc::new(Totals::new(settings.common.log_events_per_second.get()));
     let count = count(&flags);
@@ -47,18 +50,18 @@ async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitC
     let mut report = count.map(begin).transpose().map_err(RunError::Report)?;
 
     let (settings, in_force) = watch::channel(Arc::new(settings));
-    let (phase, phase_now) = watch::channel(Phase::Starting);
     let watchdog = Watchdog::from_environment();
     // Signals are taken over before an address is told to anyone.
+    let requests = Requests::listen().context("signals cannot be handled")?;
     let mut supervisor = Supervisor::new(
         Arc::clone(&totals),
         source,
         settings,
-        phase,
+        requests,
         logging,
         Arc::clone(&telemetry),
         watchdog.clone(),
-    )?;
+    );
     let mut inherited = Inherited::from_environment()?;
     let metrics_listen = in_force.borrow().common.metrics_listen;
     let admin_socket = admin::open(&mut inherited, metrics_listen, listen_is_given)?;
@@ -67,7 +70,7 @@ async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitC
     let mut tasks = JoinSet::new();
     if let Some(socket) = admin_socket {
         let totals = Arc::clone(&totals);
-        let site = site::of(PROGRAM.name, totals, telemetry, in_force.clone(), phase_now);
+        let site = site::of(PROGRAM.name, totals, telemetry, in_force.clone(), supervisor.phase());
         tasks.spawn(admin::serve(socket, Arc::new(site)));
     }
     let (stop, started) = (CancellationToken::new(), CancellationToken::new());

@@ -33,10 +33,7 @@ pub fn of<D: Supervised + 'static>(
         page.to_string()
     };
     Site {
-        metrics: Box::new(move || {
-            let own = own.own_metrics();
-            telemetry.render() + &own
-        }),
+        metrics: Box::new(move || telemetry.render(|| own.own_metrics())),
         page: Box::new(page),
         admits: Box::new(move |peer| allowing.borrow().common.metrics_allow.contains(peer)),
         phase,

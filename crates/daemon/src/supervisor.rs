@@ -67,30 +67,25 @@ pub struct Supervisor<D: Supervised> {
 
 impl<D: Supervised> Supervisor<D> {
     /// Takes over; nothing is told to anyone before [`Supervisor::ready`].
-    ///
-    /// # Errors
-    ///
-    /// If signal handlers cannot be set.
     pub fn new(
         daemon: Arc<D>,
         source: Source,
         settings: watch::Sender<Arc<Settings<D::Own>>>,
-        phase: watch::Sender<Phase>,
+        requests: Requests,
         logging: Arc<Logging>,
         telemetry: Arc<Telemetry>,
         watchdog: Watchdog,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         let mut upkeep = interval(Duration::from_secs(1));
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let requests = Requests::listen().context("signals cannot be handled")?;
         let pings = watchdog.ticks();
         let started = settings.borrow().clone();
-        Ok(Self {
+        Self {
             daemon,
             source,
             started,
             settings,
-            phase,
+            phase: watch::Sender::new(Phase::Starting),
             logging,
             telemetry,
             watchdog,
@@ -98,7 +93,12 @@ impl<D: Supervised> Supervisor<D> {
             upkeep,
             pings,
             status: String::new(),
-        })
+        }
+    }
+
+    /// How far the daemon is, now and later.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
     }
 
     /// Says to the world that the daemon is at work.

@@ -1,9 +1,11 @@
 //! The metrics recorder, and the series that both daemons have.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::settings::{REVISION, VERSION};
 
@@ -19,91 +21,118 @@ pub(crate) fn doubling_from(first: f64) -> Vec<f64> {
 
 /// The recorder of this process and its common series.
 pub struct Telemetry {
-    recorder: PrometheusHandle,
+    name: &'static str,
+    recorder: OnceLock<PrometheusHandle>,
     process: metrics_process::Collector,
-    process_start: Gauge,
     started: SystemTime,
-    reload_successful: Gauge,
-    reload_success_time: Gauge,
-    suppressed: Counter,
-    dropped: Counter,
+    last_reload: Mutex<LastReload>,
+    suppressed: AtomicU64,
+    dropped: AtomicU64,
+}
+
+#[derive(Clone, Copy)]
+struct LastReload {
+    successful: bool,
+    last_success: SystemTime,
 }
 
 impl Telemetry {
-    /// Installs the recorder for the daemon `name`.
-    ///
-    /// # Errors
-    ///
-    /// If the process has a recorder already.
-    pub fn install(name: &str) -> Result<Self, BuildError> {
-        let builder = PrometheusBuilder::new().set_buckets(&doubling_from(FIRST_BUCKET))?;
-        let recorder = builder.install_recorder()?;
-        let process = metrics_process::Collector::default();
-        process.describe();
-        describe_gauge!(
-            "process_start_time_seconds",
-            Unit::Seconds,
-            "Start time of the process since the Unix epoch."
-        );
-
-        let build_info = format!("{name}_build_info");
-        describe_gauge!(build_info.clone(), "Always 1; version and revision tell what is running.");
-        gauge!(build_info, "version" => VERSION, "revision" => REVISION).set(1);
-        let telemetry = Self {
-            recorder,
-            process,
-            process_start: gauge!("process_start_time_seconds"),
-            started: SystemTime::now(),
-            reload_successful: described_gauge(
-                format!("{name}_config_last_reload_successful"),
-                "1 if the settings were in order when they were last read, else 0.",
-            ),
-            reload_success_time: described_gauge(
-                format!("{name}_config_last_reload_success_timestamp_seconds"),
-                "When settings in order were last read, since the Unix epoch.",
-            ),
-            suppressed: described_counter(
-                format!("{name}_log_events_suppressed_total"),
-                "Events of the data path that were not logged, being over the budget.",
-            ),
-            dropped: described_counter(
-                format!("{name}_log_lines_dropped_total"),
-                "Log lines lost because standard error did not take them in time.",
-            ),
-        };
-        telemetry.reloaded(true);
-        Ok(telemetry)
+    /// For the daemon `name`, which starts now.
+    pub fn new(name: &'static str) -> Self {
+        let started = SystemTime::now();
+        Self {
+            name,
+            recorder: OnceLock::new(),
+            process: metrics_process::Collector::default(),
+            started,
+            last_reload: Mutex::new(LastReload { successful: true, last_success: started }),
+            suppressed: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
     }
 
-    /// All metrics as text of the Prometheus exposition format 0.0.4.
-    pub fn render(&self) -> String {
+    /// Installs the recorder, if that has not been done: what is told to it before is lost. The first to ask for the
+    /// metrics installs it too, if nothing is told to it but then; it compares two clocks for a millisecond or more,
+    /// which a daemon's start need not wait for.
+    ///
+    /// # Panics
+    ///
+    /// If the process has another recorder.
+    pub fn install(&self) -> &PrometheusHandle {
+        self.recorder.get_or_init(|| {
+            let builder = PrometheusBuilder::new().set_buckets(&doubling_from(FIRST_BUCKET));
+            let builder = builder.expect("there are buckets");
+            builder.install_recorder().expect("the only recorder of this process")
+        })
+    }
+
+    /// All metrics as text of the Prometheus exposition format 0.0.4; those of the daemon itself are added by `own`,
+    /// which tells them to the recorder, or returns them as text.
+    pub fn render(&self, own: impl FnOnce() -> String) -> String {
+        let recorder = self.install();
+        self.show();
+        let own = own();
+        with_exact_cpu_time(&recorder.render()) + &own
+    }
+
+    /// Tells the recorder of the series that both daemons have.
+    fn show(&self) {
+        self.process.describe();
         self.process.collect();
         // The library reads it from /proc/stat, which hardened units hide (ProcSubset=pid).
-        self.process_start.set(seconds_since_epoch(self.started));
-        with_exact_cpu_time(&self.recorder.render())
+        let help = "Start time of the process since the Unix epoch.";
+        describe_gauge!("process_start_time_seconds", Unit::Seconds, help);
+        gauge!("process_start_time_seconds").set(seconds_since_epoch(self.started));
+
+        let name = |suffix| format!("{}_{suffix}", self.name);
+        let help = "Always 1; version and revision tell what is running.";
+        describe_gauge!(name("build_info"), help);
+        gauge!(name("build_info"), "version" => VERSION, "revision" => REVISION).set(1);
+
+        let LastReload { successful, last_success } = *self.last_reload();
+        let help = "1 if the settings were in order when they were last read, else 0.";
+        describe_gauge!(name("config_last_reload_successful"), help);
+        gauge!(name("config_last_reload_successful")).set(if successful { 1.0 } else { 0.0 });
+        let help = "When settings in order were last read, since the Unix epoch.";
+        describe_gauge!(name("config_last_reload_success_timestamp_seconds"), help);
+        gauge!(name("config_last_reload_success_timestamp_seconds")).set(seconds_since_epoch(last_success));
+
+        let help = "Events of the data path that were not logged, being over the budget.";
+        describe_counter!(name("log_events_suppressed_total"), help);
+        counter!(name("log_events_suppressed_total")).absolute(self.suppressed.load(Ordering::Relaxed));
+        let help = "Log lines lost because standard error did not take them in time.";
+        describe_counter!(name("log_lines_dropped_total"), help);
+        counter!(name("log_lines_dropped_total")).absolute(self.dropped.load(Ordering::Relaxed));
     }
 
     /// Settles what histograms have queued: to be called about once a second.
     pub fn upkeep(&self) {
-        self.recorder.run_upkeep();
+        if let Some(recorder) = self.recorder.get() {
+            recorder.run_upkeep();
+        }
     }
 
     /// Records that settings were read again.
     pub fn reloaded(&self, successful: bool) {
-        self.reload_successful.set(if successful { 1.0 } else { 0.0 });
+        let mut last = self.last_reload();
+        last.successful = successful;
         if successful {
-            self.reload_success_time.set(seconds_since_epoch(SystemTime::now()));
+            last.last_success = SystemTime::now();
         }
+    }
+
+    fn last_reload(&self) -> MutexGuard<'_, LastReload> {
+        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records events that were not logged.
     pub fn events_suppressed(&self, count: u64) {
-        self.suppressed.increment(count);
+        self.suppressed.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Records how many log lines have been lost since the start.
     pub fn lines_dropped(&self, total: u64) {
-        self.dropped.absolute(total);
+        self.dropped.store(total, Ordering::Relaxed);
     }
 
     /// How long the process has been running.
@@ -119,18 +148,6 @@ fn with_exact_cpu_time(metrics: &str) -> String {
     let after = rest.find('\n').map_or("", |end| &rest[end..]);
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     format!("{before}{NAME}{}.{:06}{after}", time.tv_sec, time.tv_nsec / 1000)
-}
-
-/// A gauge with its help text.
-pub fn described_gauge(name: String, help: &'static str) -> Gauge {
-    describe_gauge!(name.clone(), help);
-    gauge!(name)
-}
-
-/// A counter with its help text, shown as 0 from now on.
-pub fn described_counter(name: String, help: &'static str) -> Counter {
-    describe_counter!(name.clone(), help);
-    counter!(name)
 }
 
 /// A point in time as metrics tell it.

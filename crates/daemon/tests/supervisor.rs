@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::admin::Phase;
 use daemon::exit;
+use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
 use daemon::notify::Watchdog;
 use daemon::settings::{Count, Program, start};
@@ -54,15 +54,14 @@ impl Supervised for Idler {
 async fn a_task_that_ends_or_panics_fails_the_run() {
     let start = start::<Own>(&PROGRAM, [PROGRAM.name.into()]).expect("the defaults are in order");
     let logging = Arc::new(Logging::start(&start.settings.common));
-    let telemetry = Arc::new(Telemetry::install(PROGRAM.name).expect("the only one of this process"));
+    let telemetry = Arc::new(Telemetry::new(PROGRAM.name));
     for panics in [false, true] {
         let (settings, _) = watch::channel(Arc::new(start.settings.clone()));
-        let (phase, _) = watch::channel(Phase::Ready);
+        let requests = Requests::listen().expect("signals can be handled");
         let (source, watchdog) = (start.source.clone(), Watchdog::from_environment());
         let (logging, telemetry) = (Arc::clone(&logging), Arc::clone(&telemetry));
-        let supervisor =
-            Supervisor::new(Arc::new(Idler), source, settings, phase, logging, telemetry, watchdog);
-        let mut supervisor = supervisor.expect("signals can be handled");
+        let mut supervisor =
+            Supervisor::new(Arc::new(Idler), source, settings, requests, logging, telemetry, watchdog);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { assert!(!panics, "a fault of this program") });
         let outcome = tokio::time::timeout(Duration::from_mins(1), supervisor.until_stop(&mut tasks)).await;

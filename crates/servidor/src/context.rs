@@ -39,10 +39,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// As `settings` say; the metrics recorder must have been installed.
+    /// As `settings` say.
     pub fn new(settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
-            metrics: Metrics::register(),
+            metrics: Metrics::default(),
             events: Events::new(settings.common.log_events_per_second.get()),
             places: Places::new(settings.own.max_connections.as_usize()),
             stop: Stop::default(),

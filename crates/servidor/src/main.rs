@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use daemon::admin::{self, Phase};
+use anyhow::Context as _;
+use daemon::admin;
+use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
 use daemon::notify::{Inherited, Watchdog};
 use daemon::settings::{Start, start};
@@ -26,37 +28,37 @@ fn main() -> ExitCode {
 }
 
 async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<()> {
-    let telemetry = Arc::new(Telemetry::install(PROGRAM.name)?);
+    let telemetry = Arc::new(Telemetry::new(PROGRAM.name));
     let context = Context::new(&settings);
     context.check(&settings)?;
-
     let (settings, in_force) = watch::channel(Arc::new(settings));
-    let (phase, phase_now) = watch::channel(Phase::Starting);
     let watchdog = Watchdog::from_environment();
     // Signals are taken over first: whoever sees an address in the log may send one.
-    let mut supervisor = Supervisor::new(
-        Arc::clone(&context),
-        source.clone(),
-        settings,
-        phase,
-        logging,
-        Arc::clone(&telemetry),
-        watchdog.clone(),
-    )?;
+    let requests = Requests::listen().context("signals cannot be handled")?;
 
-    let settings = in_force.borrow().clone();
+    let settings_now = in_force.borrow().clone();
     let given = |name| source.gives::<Own>(name);
     let mut inherited = Inherited::from_environment()?;
-    let addresses = settings.own.listen.as_slice();
+    let addresses = settings_now.own.listen.as_slice();
     let listeners = listener::open(&mut inherited, "servidor", "listen", addresses, given("listen"))?;
-    let admin_socket = admin::open(&mut inherited, settings.common.metrics_listen, given("metrics-listen"))?;
+    let metrics_listen = settings_now.common.metrics_listen;
+    let admin_socket = admin::open(&mut inherited, metrics_listen, given("metrics-listen"))?;
     inherited.close_rest();
 
     let mut tasks = JoinSet::new();
     tasks.spawn(servidor::run(listeners, in_force.clone(), Arc::clone(&context), &watchdog)?);
+    let mut supervisor = Supervisor::new(
+        Arc::clone(&context),
+        source,
+        settings,
+        requests,
+        logging,
+        Arc::clone(&telemetry),
+        watchdog,
+    );
     if let Some(socket) = admin_socket {
-        let context = Arc::clone(&context);
-        let site = site::of(PROGRAM.name, context, Arc::clone(&telemetry), in_force.clone(), phase_now);
+        let site =
+            site::of(PROGRAM.name, Arc::clone(&context), telemetry, in_force.clone(), supervisor.phase());
         tasks.spawn(admin::serve(socket, Arc::new(site)));
     }
     supervisor.ready();

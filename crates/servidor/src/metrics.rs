@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use ::metrics::{counter, describe_counter, describe_gauge, gauge};
 use daemon::histogram::Histogram;
 use protocol::{Class, Rejection};
 
@@ -108,36 +108,25 @@ impl Tally {
     }
 }
 
-/// A count, and the series that shows it.
-struct Count {
-    value: AtomicU64,
-    series: Counter,
-}
+/// A count.
+#[derive(Debug, Default)]
+struct Count(AtomicU64);
 
 impl Count {
-    const fn shown_by(series: Counter) -> Self {
-        Self { value: AtomicU64::new(0), series }
-    }
-
     #[inline]
     fn add(&self, more: u64) {
-        self.value.fetch_add(more, Ordering::Relaxed);
+        self.0.fetch_add(more, Ordering::Relaxed);
     }
 
     fn get(&self) -> u64 {
-        self.value.load(Ordering::Relaxed)
-    }
-
-    fn show(&self) {
-        self.series.absolute(self.get());
+        self.0.load(Ordering::Relaxed)
     }
 }
 
 /// All counts.
+#[derive(Debug)]
 pub struct Metrics {
     connections: Count,
-    active: Gauge,
-    limit: Gauge,
     refused: [Count; 2],
     closed: [Count; 10],
     accept_errors: Count,
@@ -146,36 +135,15 @@ pub struct Metrics {
     service: Histogram,
 }
 
-impl Metrics {
-    /// Describes and registers every series, so that each is there from the start.
-    pub fn register() -> Self {
-        describe_counter!("servidor_connections_total", "Connections accepted and served.");
-        describe_gauge!("servidor_connections_active", "Connections being served.");
-        describe_gauge!(
-            "servidor_connections_limit",
-            "Connections that are served at the same time at most."
-        );
-        describe_counter!("servidor_connections_refused_total", "Connections closed without being served.");
-        describe_counter!("servidor_connections_closed_total", "Served connections that ended, by reason.");
-        describe_counter!("servidor_accept_errors_total", "Failures to accept a connection.");
-        describe_counter!("servidor_numbers_total", "Numbers answered, by class.");
-        describe_counter!("servidor_requests_rejected_total", "Requests that were no number, by reason.");
-        let refused =
-            |reason: Refusal| counter!("servidor_connections_refused_total", "reason" => reason.as_str());
-        let closed =
-            |reason: Reason| counter!("servidor_connections_closed_total", "reason" => reason.as_str());
-        let numbers = |class: Class| counter!("servidor_numbers_total", "class" => class.as_str());
-        let rejected =
-            |reason: Rejection| counter!("servidor_requests_rejected_total", "reason" => reason.as_str());
+impl Default for Metrics {
+    fn default() -> Self {
         Self {
-            connections: Count::shown_by(counter!("servidor_connections_total")),
-            active: gauge!("servidor_connections_active"),
-            limit: gauge!("servidor_connections_limit"),
-            refused: Refusal::ALL.map(|reason| Count::shown_by(refused(reason))),
-            closed: Reason::ALL.map(|reason| Count::shown_by(closed(reason))),
-            accept_errors: Count::shown_by(counter!("servidor_accept_errors_total")),
-            numbers: Class::ALL.map(|class| Count::shown_by(numbers(class))),
-            rejected: Rejection::ALL.map(|reason| Count::shown_by(rejected(reason))),
+            connections: Count::default(),
+            refused: Default::default(),
+            closed: Default::default(),
+            accept_errors: Count::default(),
+            numbers: Default::default(),
+            rejected: Default::default(),
             service: Histogram::new(
                 "servidor_service_seconds",
                 "Time from the read that completed a request to its reply's write; one sample a batch.",
@@ -183,7 +151,9 @@ impl Metrics {
             ),
         }
     }
+}
 
+impl Metrics {
     /// A connection is being served.
     pub fn connection_served(&self) {
         self.connections.add(1);
@@ -238,14 +208,48 @@ impl Metrics {
         self.closed[Reason::Forced as usize].get()
     }
 
-    /// Tells the recorder of all counts, and returns what it does not keep, in the exposition format.
+    /// Tells the recorder of all counts, so that each series is there however often it has counted; returns what it
+    /// does not keep, in the exposition format.
     #[expect(clippy::cast_precision_loss, reason = "gauges; the limit is far below 2^52")]
     pub fn show(&self, places: &Places) -> String {
-        self.active.set(places.active() as f64);
-        self.limit.set(places.limit() as f64);
-        let single = [&self.connections, &self.accept_errors].into_iter();
-        let by_label = self.refused.iter().chain(&self.closed).chain(&self.numbers).chain(&self.rejected);
-        single.chain(by_label).for_each(Count::show);
+        describe_counter!("servidor_connections_total", "Connections accepted and served.");
+        counter!("servidor_connections_total").absolute(self.connections.get());
+
+        describe_gauge!("servidor_connections_active", "Connections being served.");
+        gauge!("servidor_connections_active").set(places.active() as f64);
+
+        describe_gauge!(
+            "servidor_connections_limit",
+            "Connections that are served at the same time at most."
+        );
+        gauge!("servidor_connections_limit").set(places.limit() as f64);
+
+        describe_counter!("servidor_connections_refused_total", "Connections closed without being served.");
+        for reason in Refusal::ALL {
+            let count = self.refused[reason as usize].get();
+            counter!("servidor_connections_refused_total", "reason" => reason.as_str()).absolute(count);
+        }
+
+        describe_counter!("servidor_connections_closed_total", "Served connections that ended, by reason.");
+        for reason in Reason::ALL {
+            let count = self.closed[reason as usize].get();
+            counter!("servidor_connections_closed_total", "reason" => reason.as_str()).absolute(count);
+        }
+
+        describe_counter!("servidor_accept_errors_total", "Failures to accept a connection.");
+        counter!("servidor_accept_errors_total").absolute(self.accept_errors.get());
+
+        describe_counter!("servidor_numbers_total", "Numbers answered, by class.");
+        for class in Class::ALL {
+            counter!("servidor_numbers_total", "class" => class.as_str()).absolute(self.numbers(class));
+        }
+
+        describe_counter!("servidor_requests_rejected_total", "Requests that were no number, by reason.");
+        for reason in Rejection::ALL {
+            let count = self.rejected[reason.index()].get();
+            counter!("servidor_requests_rejected_total", "reason" => reason.as_str()).absolute(count);
+        }
+
         self.service.to_string()
     }
 }

@@ -12,7 +12,6 @@ use daemon::listener;
 use daemon::logging::Logging;
 use daemon::notify::{Inherited, Watchdog};
 use daemon::settings::start;
-use daemon::telemetry::Telemetry;
 use servidor::context::Context;
 use servidor::settings::{Own, PROGRAM};
 use testkit::Peer;
@@ -56,7 +55,6 @@ fn serve() -> SocketAddr {
     let (sender, address) = mpsc::channel();
     thread::spawn(move || {
         let _logging = Logging::start(&settings.common);
-        let _telemetry = Telemetry::install(PROGRAM.name).expect("the only recorder");
         let mut builder = Builder::new_current_thread();
         // The event loops' threads are the runtime's.
         let builder = builder.enable_all().on_thread_start(|| IS_COUNTED.set(true));
