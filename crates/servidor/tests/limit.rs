@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::collections::VecDeque;
+use std::fs;
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::process::Command;
@@ -54,6 +56,44 @@ fn the_sixth_is_connected_and_waits_until_one_leaves() {
     drop((served, sixth));
     let metrics = scrape_until(metrics_address, "all have left", |metrics| active(metrics) == 0);
     assert_eq!(metrics.count("servidor_connections_closed_total", &[("reason", "client")]), 6);
+}
+
+#[test]
+fn a_place_is_free_whichever_event_loop_had_it() {
+    let daemon = start(&["--worker-threads", "3"]);
+    let mut served = VecDeque::from(five_served(daemon.address()));
+    for _ in 0..15 {
+        let mut next = Peer::connect(daemon.address());
+        next.send("2\n");
+        served.pop_front();
+        assert_eq!(next.line(), "PAR\n");
+        served.push_back(next);
+    }
+}
+
+#[test]
+fn connections_are_shared_out_among_event_loops() {
+    let daemon = start(&["--worker-threads", "3", "--max-connections", "9"]);
+    let mut peers: Vec<Peer> = (0..9).map(|_| Peer::connect(daemon.address())).collect();
+    for peer in &mut peers {
+        assert_eq!(peer.ask("7\n"), "ÍMPAR\n");
+    }
+    assert_eq!(connections_by_event_loop(daemon.id()), [3, 3, 3]);
+}
+
+/// What each event loop's epoll instance watches, as the kernel tells it: proc_pid_fdinfo(5).
+fn connections_by_event_loop(process: u32) -> Vec<usize> {
+    let folder = format!("/proc/{process}/fdinfo");
+    let descriptors = fs::read_dir(folder).expect("the daemon is running");
+    let counts = descriptors.filter_map(|descriptor| {
+        let info = fs::read_to_string(descriptor.expect("an entry").path()).ok()?;
+        let data = info.lines().filter_map(|line| line.strip_prefix("tfd:")?.split_once("data:"));
+        let data = data.map(|(_, rest)| rest.split_whitespace().next().expect("a number"));
+        let data: Vec<u64> = data.map(|data| u64::from_str_radix(data, 16).expect("hexadecimal")).collect();
+        // Each has a bell, and the runtime's has none; the first one has a listener too.
+        data.contains(&u64::MAX).then(|| data.iter().filter(|data| **data < 1 << 63).count())
+    });
+    counts.collect()
 }
 
 #[test]
