@@ -84,7 +84,8 @@ fn contenders(bench: &Bench) -> anyhow::Result<Vec<Contender>> {
     let echo = compile("epoll_echo", &bench.folder)?;
     let servidor = build(&["servidor"], "release")?.remove(0);
     let others = [Contender::redis(), Contender::memcached()].into_iter().flatten();
-    Ok([Contender::bare(echo)].into_iter().chain(others).chain([Contender::servidor(servidor)]).collect())
+    let ours = [Contender::silent_servidor(servidor.clone()), Contender::servidor(servidor)];
+    Ok([Contender::bare(echo)].into_iter().chain(others).chain(ours).collect())
 }
 
 fn compare(bench: &Bench, contenders: &[Contender], quick: bool) -> anyhow::Result<Results> {
@@ -98,7 +99,7 @@ fn compare(bench: &Bench, contenders: &[Contender], quick: bool) -> anyhow::Resu
         // All are up, and rest while one is measured: the figures of one case are but seconds apart.
         for case in &cases {
             for (contender, server) in contenders.iter().zip(&servers) {
-                let figure = case.measure(bench, server).with_context(|| contender.name)?;
+                let figure = case.measure(bench, contender, server).with_context(|| contender.name)?;
                 results.add(*case, contender.name, figure);
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Bench;
-use super::contender::Server;
+use super::contender::{Contender, Server};
 use super::load::{Load, Shape};
 use super::process::{await_room_for_connections, resident, rest, sleeps};
 
@@ -65,8 +65,13 @@ impl Case {
         !self.unit().is_empty() && self != Self::Memory
     }
 
-    /// Measures a server that has just been started, or measured otherwise.
-    pub(crate) fn measure(self, bench: &Bench, server: &Server) -> anyhow::Result<f64> {
+    /// Measures `contender` by `server`, which has just been started, or measured otherwise.
+    pub(crate) fn measure(
+        self,
+        bench: &Bench,
+        contender: &Contender,
+        server: &Server,
+    ) -> anyhow::Result<f64> {
         let requests = |count: u32| count / bench.haste;
         match self {
             Self::Depth1 => cpu(bench, server, Shape::kept(ACTIVE, 1, requests(100_000))),
@@ -99,7 +104,7 @@ impl Case {
                 let among_others = Load::open(bench, server, shape)?.run(server)?;
                 Ok(among_others.requests_per_second / alone.requests_per_second)
             }
-            Self::Start => Ok(server.start_to_first_reply.as_secs_f64() * 1e3),
+            Self::Start => Ok(contender.time_to_start(&bench.folder)? * 1e3),
         }
     }
 }

@@ -19,6 +19,9 @@ const SERVER: &str = "1";
 /// No server takes longer to start than this.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// One start says little: what else the machine does takes as long.
+const STARTS: usize = 15;
+
 /// Enough for the most connections that a case opens.
 const MOST_CONNECTIONS: &str = "12000";
 
@@ -45,7 +48,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
     pub(crate) request: Option<&'static str>,
-    pub(crate) start_to_first_reply: Duration,
+    start_to_first_reply: Duration,
 }
 
 impl Contender {
@@ -60,6 +63,15 @@ impl Contender {
             words(&["--listen", &listen, "--metrics-listen", "127.0.0.1:0", limit[0], limit[1]])
         };
         Self { name: "servidor", program, arguments, request: None }
+    }
+
+    /// What its log lines cost is the difference to this one.
+    pub(crate) fn silent_servidor(program: PathBuf) -> Self {
+        let arguments = |port: &str| {
+            let usual = (Self::servidor(PathBuf::new()).arguments)(port);
+            [usual, words(&["--log-level", "error"])].concat()
+        };
+        Self { name: "servidor, errors only", program, arguments, request: None }
     }
 
     /// Asked for a key that is not there.
@@ -80,6 +92,14 @@ impl Contender {
         };
         let request = Some("mg x\\r\\n");
         Some(Self { name: "memcached", program: find_program("memcached")?, arguments, request })
+    }
+
+    /// How long it takes from its start to its first reply: the median of some starts, in seconds.
+    pub(crate) fn time_to_start(&self, folder: &Path) -> anyhow::Result<f64> {
+        let times = (0..STARTS).map(|_| Ok(self.start(folder, Workers::OneProcessor)?.start_to_first_reply));
+        let mut times = times.collect::<anyhow::Result<Vec<Duration>>>()?;
+        times.sort();
+        Ok(times[STARTS / 2].as_secs_f64())
     }
 
     /// Starts it, and waits for its first reply.

@@ -6,7 +6,7 @@ use super::cases::Case;
 use super::flatness::Flatness;
 use super::table::Results;
 
-const COLOURS: [&str; 4] = ["#9aa0a6", "#d1495b", "#edae49", "#00798c"];
+const COLOURS: [&str; 5] = ["#9aa0a6", "#d1495b", "#edae49", "#66a182", "#00798c"];
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 420.0;
 const MARGIN: f64 = 60.0;
