@@ -19,7 +19,9 @@ use crate::places::Places;
 use crate::settings::{Own, Settings};
 use crate::stop::Stop;
 
-/// Files that are open beside connections: listeners, the HTTP side, the log, lingering sockets.
+/// Its epoll instance and its bell.
+const FILES_OF_AN_EVENT_LOOP: u64 = 2;
+/// Files that are open beside these and connections: listeners, the HTTP side, the log, lingering sockets.
 const OTHER_FILES: u64 = 256;
 
 /// Shared by the event loops, all connections, and `main`.
@@ -124,7 +126,8 @@ impl Supervised for Context {
 
     fn check(&self, settings: &Settings) -> anyhow::Result<()> {
         let connections = settings.own.max_connections.get();
-        allow_open_files(u64::from(connections) + OTHER_FILES)
+        let event_loops = settings.common.worker_threads.get() as u64;
+        allow_open_files(u64::from(connections) + event_loops * FILES_OF_AN_EVENT_LOOP + OTHER_FILES)
             .with_context(|| format!("max-connections = {connections}"))
     }
 }

@@ -24,12 +24,16 @@ pub mod stop;
 mod wind_up;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::thread;
 
 use daemon::listener::Listener;
-use daemon::notify::Watchdog;
+use daemon::notify::{Pulse, Watchdog};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::accept::Reception;
 use crate::context::Context;
@@ -42,11 +46,11 @@ use crate::settings::Settings;
 ///
 /// # Errors
 ///
-/// If there is no room for the event loops' files.
+/// If there is no room for the event loops' files or threads.
 ///
 /// # Panics
 ///
-/// What is returned panics with a fault of an event loop, as opposed to one of a connection.
+/// Outside a runtime. What is returned panics with a fault of an event loop, as opposed to one of a connection.
 pub fn run(
     listeners: Vec<Listener>,
     mut settings: watch::Receiver<Arc<Settings>>,
@@ -57,16 +61,12 @@ pub fn run(
         let max_connections = context.places.limit();
         tracing::info!(%address, max_connections, inherited, "listening");
     }
-    let mut threads = JoinSet::new();
-    let mut start = |event_loop: EventLoop| {
-        let pulse = watchdog.pulse();
-        threads.spawn_blocking(move || event_loop.run(&pulse));
-    };
+    let (ending, mut ended) = unbounded_channel();
     let mut entrances = Vec::new();
     for _ in 1..settings.borrow().common.worker_threads.get() {
         let (entrance, event_loop) = EventLoop::new()?;
         entrances.push(entrance);
-        start(event_loop);
+        start(event_loop, watchdog.pulse(), ending.clone())?;
     }
     let poller = Arc::new(Poller::new()?);
     let watched = Arc::clone(&poller);
@@ -74,30 +74,42 @@ pub fn run(
     let event_loop = EventLoop::with_reception(poller, reception)?;
     let bell = event_loop.bell();
     context.places.ring_when_free(bell.clone());
-    start(event_loop);
+    start(event_loop, watchdog.pulse(), ending)?;
 
     let not_closed_before_its_end = context.tasks.token();
     Ok(async move {
         let _not_closed_before_its_end = not_closed_before_its_end;
-        let tell_of_the_stop = async {
-            context.stop.begun().await;
-            bell.ring();
-        };
-        let tell_of_new_settings = async {
-            while settings.changed().await.is_ok() {
-                bell.ring();
+        let mut stop = pin!(context.stop.begun());
+        let mut is_stopping = false;
+        loop {
+            tokio::select! {
+                outcome = ended.recv() => match outcome {
+                    Some(outcome) => outcome.expect("no fault").expect("epoll works"),
+                    None => break,
+                },
+                Ok(()) = settings.changed() => bell.ring(),
+                _ = &mut stop, if !is_stopping => {
+                    is_stopping = true;
+                    bell.ring();
+                }
             }
-        };
-        let serve = async {
-            while let Some(ended) = threads.join_next().await {
-                ended.expect("no fault").expect("epoll works");
-            }
-        };
-        let tell = async { tokio::join!(tell_of_the_stop, tell_of_new_settings) };
-        let tell_for_ever = async {
-            tell.await;
-            std::future::pending::<()>().await;
-        };
-        tokio::select! { () = serve => {}, () = tell_for_ever => {} }
+        }
     })
+}
+
+/// Runs an event loop on a thread of its own, which tells by `ending` how it ended.
+fn start(
+    event_loop: EventLoop,
+    pulse: Pulse,
+    ending: UnboundedSender<thread::Result<io::Result<()>>>,
+) -> io::Result<()> {
+    // Lingering sockets are the runtime's.
+    let runtime = Handle::current();
+    thread::Builder::new().name("event loop".to_owned()).spawn(move || {
+        let _runtime = runtime.enter();
+        let outcome = catch_unwind(AssertUnwindSafe(|| event_loop.run(&pulse)));
+        // Nobody listens any more if another one has ended the daemon.
+        let _ = ending.send(outcome);
+    })?;
+    Ok(())
 }

@@ -46,7 +46,9 @@ async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>
     inherited.close_rest();
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(servidor::run(listeners, in_force.clone(), Arc::clone(&context), &watchdog)?);
+    let serving = servidor::run(listeners, in_force.clone(), Arc::clone(&context), &watchdog);
+    let threads = settings_now.common.worker_threads.get();
+    tasks.spawn(serving.with_context(|| format!("worker-threads = {threads}"))?);
     let mut supervisor = Supervisor::new(
         Arc::clone(&context),
         source,
