@@ -57,10 +57,7 @@ pub fn run(
     context: Arc<Context>,
     watchdog: &Watchdog,
 ) -> io::Result<impl Future<Output = ()> + use<>> {
-    for Listener { address, inherited, .. } in &listeners {
-        let max_connections = context.places.limit();
-        tracing::info!(%address, max_connections, inherited, "listening");
-    }
+    let addresses: Vec<_> = listeners.iter().map(|listener| (listener.address, listener.inherited)).collect();
     let (ending, mut ended) = unbounded_channel();
     let mut entrances = Vec::new();
     for _ in 1..settings.borrow().common.worker_threads.get() {
@@ -75,6 +72,10 @@ pub fn run(
     let bell = event_loop.bell();
     context.places.ring_when_free(bell.clone());
     start(event_loop, watchdog.pulse(), ending)?;
+    for (address, inherited) in addresses {
+        let max_connections = context.places.limit();
+        tracing::info!(%address, max_connections, inherited, "listening");
+    }
 
     let not_closed_before_its_end = context.tasks.token();
     Ok(async move {
