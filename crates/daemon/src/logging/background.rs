@@ -167,9 +167,16 @@ impl Shared {
     }
 }
 
-/// Takes the lines of the subscriber.
+/// Takes lines.
 #[derive(Debug)]
 pub(super) struct Lines(Arc<Shared>);
+
+impl Lines {
+    /// Takes a line, its end included; an urgent one is written at once.
+    pub(super) fn append(&self, line: &[u8], urgent: bool) {
+        self.0.append(line, urgent);
+    }
+}
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;

@@ -2,7 +2,9 @@
 
 mod background;
 mod budget;
+mod json;
 mod output;
+mod timestamp;
 
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
@@ -17,6 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Registry, fmt, reload};
 
 use self::background::{Background, GATHERING, Lines};
+use self::json::Json;
 use self::output::Descriptor;
 use crate::settings::{Common, LogFormat, LogLevel};
 
@@ -45,7 +48,7 @@ impl Logging {
             LogFormat::Text => false,
         };
         if json {
-            log.with(json_layer(lines)).init();
+            log.with(Json { lines, journal: is_journal() }).init();
         } else {
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             log.with(text_layer(lines, colour)).init();
@@ -70,19 +73,6 @@ impl Logging {
     }
 }
 
-fn json_layer<S>(lines: Lines) -> impl tracing_subscriber::Layer<S>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_writer(lines)
-        .map_event_format(|format| Prioritized { format, journal: is_journal() })
-}
-
 fn text_layer<S>(lines: Lines, colour: bool) -> impl tracing_subscriber::Layer<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -99,7 +89,17 @@ pub(crate) fn is_journal() -> bool {
     std::fs::metadata("/proc/self/fd/2").is_ok_and(|file| stream == format!("{}:{}", file.dev(), file.ino()))
 }
 
-/// Writes journald's `<N>` before a line, so that it takes N for the priority: sd-daemon(3).
+/// What journald takes for a line's priority, if it comes before the line: sd-daemon(3).
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        _ => "<7>",
+    }
+}
+
+/// Writes the journal's priority before a line.
 struct Prioritized<F> {
     format: F,
     journal: bool,
@@ -118,12 +118,7 @@ where
         event: &Event<'_>,
     ) -> std::fmt::Result {
         if self.journal {
-            writer.write_str(match *event.metadata().level() {
-                Level::ERROR => "<3>",
-                Level::WARN => "<4>",
-                Level::INFO => "<6>",
-                _ => "<7>",
-            })?;
+            writer.write_str(priority(*event.metadata().level()))?;
         }
         self.format.format_event(context, writer, event)
     }
