@@ -243,8 +243,37 @@ mod tests {
         assert!(watchdog.all_beat(), "a heart that ended is not missed");
     }
 
+    #[test]
+    fn a_pulse_that_stops_stops_the_pings() {
+        let watchdog = Watchdog::new(Some(Duration::from_secs(8)));
+        let (alive, stuck) = (watchdog.pulse(), watchdog.pulse());
+        assert!(watchdog.all_beat(), "a thread that has just started gets time for its first round");
+        alive.beat();
+        assert!(!watchdog.all_beat(), "one pulse did not beat");
+        alive.beat();
+        stuck.beat();
+        assert!(watchdog.all_beat(), "both beat again");
+        drop(stuck);
+        alive.beat();
+        assert!(watchdog.all_beat(), "a pulse that ended is not missed");
+        assert!(!watchdog.all_beat(), "nor does its end stand for the other's beats");
+    }
+
+    #[test]
+    fn a_pulse_is_due_four_times_within_the_timeout() {
+        let now = Instant::now();
+        let pulse = Watchdog::new(Some(Duration::from_secs(8))).pulse();
+        assert_eq!(pulse.due_after(now), Some(now + Duration::from_secs(2)));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn without_a_watchdog_nothing_wakes() {
+        for watchdog in [None, Some(Duration::ZERO)].map(Watchdog::new) {
+            let pulse = watchdog.pulse();
+            pulse.beat();
+            assert_eq!(pulse.due_after(Instant::now()), None);
+            assert!(watchdog.hearts.lock().expect("no holder panics").is_empty(), "nobody to look after");
+        }
         let watchdog = Watchdog::new(None);
         let mut heartbeat = watchdog.heartbeat();
         let mut ticks = watchdog.ticks();
