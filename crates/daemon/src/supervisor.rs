@@ -37,15 +37,6 @@ pub trait Supervised: Send + Sync {
     fn own_metrics(&self) -> String {
         String::new()
     }
-
-    /// Whether settings can be had on this machine.
-    ///
-    /// # Errors
-    ///
-    /// Why not, naming the setting.
-    fn check(&self, _settings: &Settings<Self::Own>) -> anyhow::Result<()> {
-        Ok(())
-    }
 }
 
 /// Everything that is not the daemon's own work.
@@ -179,10 +170,11 @@ impl<D: Supervised> Supervisor<D> {
 
     fn read_again(&self) -> Result<Settings<D::Own>, String> {
         let read = self.source.read().map_err(|faults: Faults| faults.in_one_line());
-        let checked = read.and_then(|settings| match self.daemon.check(&settings) {
-            Ok(()) => Ok(settings),
-            Err(error) => Err(format!("{error:#}")),
-        });
+        let checked =
+            read.and_then(|settings: Settings<D::Own>| match settings.own.claim(&settings.common) {
+                Ok(()) => Ok(settings),
+                Err(error) => Err(format!("{error:#}")),
+            });
         self.telemetry.reloaded(checked.is_ok());
         checked
     }

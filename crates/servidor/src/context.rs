@@ -4,9 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use daemon::crowd::Crowd;
-use daemon::process::allow_open_files;
 use daemon::supervisor::Supervised;
 use protocol::Class;
 use tokio_util::task::TaskTracker;
@@ -18,11 +16,6 @@ use crate::page;
 use crate::places::Places;
 use crate::settings::{Own, Settings};
 use crate::stop::Stop;
-
-/// Its epoll instance and its bell.
-const FILES_OF_AN_EVENT_LOOP: u64 = 2;
-/// Files that are open beside these and connections: listeners, the HTTP side, the log, lingering sockets.
-const OTHER_FILES: u64 = 256;
 
 /// Shared by the event loops, all connections, and `main`.
 pub struct Context {
@@ -122,12 +115,5 @@ impl Supervised for Context {
 
     fn own_metrics(&self) -> String {
         self.metrics.show(&self.places)
-    }
-
-    fn check(&self, settings: &Settings) -> anyhow::Result<()> {
-        let connections = settings.own.max_connections.get();
-        let event_loops = settings.common.worker_threads.get() as u64;
-        allow_open_files(u64::from(connections) + event_loops * FILES_OF_AN_EVENT_LOOP + OTHER_FILES)
-            .with_context(|| format!("max-connections = {connections}"))
     }
 }

@@ -8,8 +8,8 @@ use daemon::admin;
 use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
 use daemon::notify::{Inherited, Watchdog};
-use daemon::settings::{Start, start};
-use daemon::supervisor::{Supervised as _, Supervisor};
+use daemon::settings::{Section as _, Start, start};
+use daemon::supervisor::Supervisor;
 use daemon::telemetry::Telemetry;
 use daemon::{exit, listener, runtime, site};
 use servidor::context::Context;
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<()> {
     let telemetry = Arc::new(Telemetry::new(PROGRAM.name));
     let context = Context::new(&settings);
-    context.check(&settings)?;
+    settings.own.claim(&settings.common)?;
     let (settings, in_force) = watch::channel(Arc::new(settings));
     let watchdog = Watchdog::from_environment();
     // Signals are taken over first: whoever sees an address in the log may send one.

@@ -2,10 +2,17 @@
 
 use std::net::SocketAddr;
 
+use anyhow::Context as _;
+use daemon::process::allow_open_files;
 use daemon::settings::{Count, List, MetricsListen, Networks, Period, Program, Value};
 
 /// All settings of `servidor`.
 pub type Settings = daemon::settings::Settings<Own>;
+
+/// Its epoll instance and its bell.
+const FILES_OF_AN_EVENT_LOOP: u64 = 2;
+/// Files that are open beside these and connections: listeners, the HTTP side, the log, lingering sockets.
+const OTHER_FILES: u64 = 256;
 
 /// The command line of `servidor`.
 pub const PROGRAM: Program = Program {
@@ -57,6 +64,12 @@ daemon::settings! {
             contradictions.push(format!("listen and metrics-listen = {address}: expected two different addresses"));
         }
         contradictions
+    }
+    claim(settings, common) {
+        let connections = settings.max_connections.get();
+        let event_loops = common.worker_threads.get() as u64;
+        allow_open_files(u64::from(connections) + event_loops * FILES_OF_AN_EVENT_LOOP + OTHER_FILES)
+            .with_context(|| format!("max-connections = {connections}"))
     }
 }
 

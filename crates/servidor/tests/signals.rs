@@ -188,15 +188,32 @@ fn what_cannot_be_a_setting_is_exit_status_78() {
     }
 }
 
-#[test]
-fn more_places_than_files_can_be_open_is_exit_status_78() {
+/// Runs the daemon to its end where 300 files can be open, and returns its output beside what it complained of.
+fn run_with_few_files(arguments: &[&str]) -> (Output, String) {
     let output = Command::new("sh")
         .args(["-c", "ulimit -n 300; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_servidor")])
-        .args(["--listen", "127.0.0.1:0", "--metrics-listen", "off", "--max-connections", "1000"])
+        .args(["--listen", "127.0.0.1:0", "--metrics-listen", "off", "--worker-threads", "1"])
+        .args(arguments)
         .env_clear()
         .output()
         .expect("sh starts");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(78), "{error}");
-    assert!(error.contains("max-connections = 1000") && error.contains("the hard limit is 300"), "{error}");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, error)
+}
+
+#[test]
+fn more_places_than_files_can_be_open_is_exit_status_78() {
+    let problem = "max-connections = 1000: 1258 open files are needed, but the hard limit is 300 \
+                   (LimitNOFILE, ulimit -Hn)";
+    let (started, error) = run_with_few_files(&["--max-connections", "1000"]);
+    assert_eq!(started.status.code(), Some(78), "{error}");
+    assert!(error.contains(&format!("\"{problem}\"")), "{error}");
+
+    let (checked, error) = run_with_few_files(&["--max-connections", "1000", "--check-config"]);
+    assert_eq!((checked.status.code(), checked.stdout.as_slice()), (Some(78), &b""[..]), "{error}");
+    assert_eq!(error, format!("servidor: 1 setting is wrong\n  {problem}\n"));
+
+    let (checked, error) = run_with_few_files(&["--max-connections", "42", "--check-config"]);
+    assert_eq!((checked.status.code(), error.as_str()), (Some(0), ""), "42, 2 and 256 are 300");
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("max-connections = 42\n"));
 }

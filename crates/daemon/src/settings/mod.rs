@@ -83,6 +83,15 @@ pub trait Section: Clone + PartialEq + Send + Sync + 'static {
     fn contradictions(&self, _common: &Common) -> Vec<String> {
         Vec::new()
     }
+
+    /// Sees to it that this machine grants what they ask for.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not, naming the setting.
+    fn claim(&self, _common: &Common) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 /// The settings of a daemon: its own, and those that both have.
@@ -131,6 +140,7 @@ macro_rules! settings {
             $( $(#[doc = $doc:literal])+ $field:ident: $Type:ty = $default:literal, $change:ident; )+
         }
         $( contradictions($this:ident, $common:ident) $contradictions:block )?
+        $( claim($claimant:ident, $beside:ident) $claim:block )?
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
@@ -167,6 +177,11 @@ macro_rules! settings {
             $( fn contradictions(&self, $common: &$crate::settings::Common) -> Vec<String> {
                 let $this = self;
                 $contradictions
+            } )?
+
+            $( fn claim(&self, $beside: &$crate::settings::Common) -> ::anyhow::Result<()> {
+                let $claimant = self;
+                $claim
             } )?
         }
     };

@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{Change, MetricsListen, Section, Setting, Settings, Source, default_config, effective_config};
+use super::{
+    Change, Fault, Faults, MetricsListen, Section, Setting, Settings, Source, default_config,
+    effective_config,
+};
 use crate::exit::{Failure, complain};
 
 /// What a daemon is called, and what is its own about its command line.
@@ -116,11 +119,16 @@ pub fn start<S: Section>(
         flags: flags.clone(),
         defaults: [(program.implied)(&flags), program.defaults].concat(),
     };
-    let settings = source.read::<S>().map_err(|faults| {
+    let refuse = |faults: Faults| {
         complain(program.name, faults);
         ExitCode::from(Failure::Settings)
-    })?;
+    };
+    let settings = source.read::<S>().map_err(refuse)?;
     if flags.get_flag("check-config") {
+        // A start claims it later, where the log can tell what went wrong.
+        settings.own.claim(&settings.common).map_err(|error| {
+            refuse(Faults(vec![Fault { place: String::new(), problem: format!("{error:#}") }]))
+        })?;
         return Err(print(program.name, &effective_config(&settings)));
     }
     if flags.get_flag("check-health") {
