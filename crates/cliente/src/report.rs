@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use daemon::words::Counted;
 use hdrhistogram::Histogram;
 use protocol::Number;
 
@@ -126,11 +127,9 @@ impl fmt::Display for Tally {
         let Self { target, rounds, right, skipped, .. } = self;
         let failed = rounds - right;
         let loss = loss(failed, *rounds);
+        let (rounds, skipped) = (Counted(*rounds, "round"), Counted(*skipped, "tick"));
         writeln!(formatter, "--- {target} ---")?;
-        writeln!(
-            formatter,
-            "{rounds} rounds, {right} right, {failed} failed, {loss:.1} % loss, {skipped} ticks skipped"
-        )?;
+        writeln!(formatter, "{rounds}, {right} right, {failed} failed, {loss:.1} % loss, {skipped} skipped")?;
         write!(formatter, "{:<10}", "")?;
         for heading in ["min", "mean", "p50", "p90", "p99", "max"] {
             write!(formatter, " {heading:>9}")?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use daemon::logging::Budget;
 use daemon::supervisor::Supervised;
+use daemon::words::Counted;
 use tracing::info;
 
 use crate::history::{History, Past};
@@ -76,7 +77,8 @@ impl Supervised for Totals {
     fn status(&self) -> String {
         let [rounds, right, failed, skipped] = self.counts();
         let loss = loss(failed, right + failed);
-        let counts = format!("{rounds} rounds, {failed} failed, {loss:.1} % loss, {skipped} ticks skipped");
+        let (rounds, skipped) = (Counted(rounds, "round"), Counted(skipped, "tick"));
+        let counts = format!("{rounds}, {failed} failed, {loss:.1} % loss, {skipped} skipped");
         match self.history.last() {
             Some(Past { server, result: Ok(time), .. }) => {
                 format!("{counts}; last: {server} in {}", Short(time))
@@ -132,10 +134,12 @@ mod tests {
             totals.begun().finish(result.is_ok());
             let outcome = Outcome { connect: None, result, elapsed: Duration::ZERO };
             totals.history.add(&target, &outcome);
-            totals.status()
+            let status = totals.status();
+            totals.skip(1);
+            status
         });
-        let right = "1 rounds, 0 failed, 0.0 % loss, 0 ticks skipped; last: localhost:8888 in 212 µs";
-        let failed = "2 rounds, 1 failed, 50.0 % loss, 0 ticks skipped; last: localhost:8888 closed";
+        let right = "1 round, 0 failed, 0.0 % loss, 0 ticks skipped; last: localhost:8888 in 212 µs";
+        let failed = "2 rounds, 1 failed, 50.0 % loss, 1 tick skipped; last: localhost:8888 closed";
         assert_eq!(lines, [right, failed]);
     }
 }

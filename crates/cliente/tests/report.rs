@@ -112,7 +112,7 @@ fn a_signal_ends_it_with_the_summary() {
         send_signal(&process, signal);
         let mut rest = String::new();
         output.read_to_string(&mut rest).expect("UTF-8");
-        assert!(rest.contains("\n1 rounds, 1 right, 0 failed, 0.0 % loss, 0 ticks skipped\n"), "{rest}");
+        assert!(rest.contains("\n1 round, 1 right, 0 failed, 0.0 % loss, 0 ticks skipped\n"), "{rest}");
         assert_eq!(wait_for_exit(&mut process).code(), Some(0));
     }
 }

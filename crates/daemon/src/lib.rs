@@ -18,3 +18,4 @@ pub mod settings;
 pub mod site;
 pub mod supervisor;
 pub mod telemetry;
+pub mod words;

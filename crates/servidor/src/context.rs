@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use daemon::crowd::Crowd;
 use daemon::supervisor::Supervised;
+use daemon::words::Counted;
 use protocol::Class;
 use tokio_util::task::TaskTracker;
 
@@ -85,9 +86,10 @@ impl Supervised for Context {
     fn status(&self) -> String {
         let metrics = &self.metrics;
         let [large, even, odd] = Class::ALL.map(|class| metrics.numbers(class));
-        let (active, limit) = (self.places.active(), self.places.limit());
-        let numbers = large + even + odd;
-        format!("{active} of {limit} connections, {numbers} numbers ({large} large, {even} even, {odd} odd)")
+        let active = self.places.active();
+        let connections = Counted(self.places.limit() as u64, "connection");
+        let numbers = Counted(large + even + odd, "number");
+        format!("{active} of {connections}, {numbers} ({large} large, {even} even, {odd} odd)")
     }
 
     fn page(&self) -> String {
@@ -115,5 +117,28 @@ impl Supervised for Context {
 
     fn own_metrics(&self) -> String {
         self.metrics.show(&self.places)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daemon::settings::start;
+
+    use super::*;
+    use crate::metrics::Tally;
+    use crate::settings::PROGRAM;
+
+    fn context(flags: &[&str]) -> Arc<Context> {
+        let arguments = ["servidor"].iter().chain(flags).map(Into::into);
+        Context::new(&start::<Own>(&PROGRAM, arguments).expect("settings in order").settings)
+    }
+
+    #[test]
+    fn the_status_tells_one_in_the_singular() {
+        let context = context(&["--max-connections", "1"]);
+        assert_eq!(context.status(), "0 of 1 connection, 0 numbers (0 large, 0 even, 0 odd)");
+        let _place = context.places.take();
+        context.metrics.batch(&Tally { numbers: [0, 1, 0], ..Tally::default() });
+        assert_eq!(context.status(), "1 of 1 connection, 1 number (0 large, 1 even, 0 odd)");
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use daemon::words::Counted;
+
 use super::distribution::Distribution;
 use super::{Load, MOST_CONNECTIONS_PER_SECOND, Outcome};
 use crate::failure::Reason;
@@ -59,8 +61,8 @@ impl Report<'_> {
             ));
         }
         if tally.unsent > 0 {
-            let unsent = tally.unsent;
-            warnings.push(format!("the rate was not kept: {unsent} requests fell due and could not be sent"));
+            let unsent = Counted(tally.unsent, "request");
+            warnings.push(format!("the rate was not kept: {unsent} fell due and could not be sent"));
         }
         warnings
     }
@@ -75,13 +77,14 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { target, load, outcome } = self;
         let tally = &outcome.tally;
-        let connections =
-            count(load.connections, if load.keep { "kept connection" } else { "fresh connection" });
+        let kind = if load.keep { "kept connection" } else { "fresh connection" };
+        let connections = Counted(load.connections as u64, kind);
         let pace = load.rate.map_or("closed loop".to_owned(), |rate| format!("{rate} requests a second"));
         writeln!(formatter, "{target}: {connections}, {} deep, {pace}", load.pipeline)?;
 
-        let (wrong, failed) = (tally.wrong(), tally.failed_in_all() - tally.wrong());
-        writeln!(formatter, "\nreplies     {} right, {wrong} wrong; {failed} failures", tally.right)?;
+        let wrong = tally.wrong();
+        let failures = Counted(tally.failed_in_all() - wrong, "failure");
+        writeln!(formatter, "\nreplies     {} right, {wrong} wrong; {failures}", tally.right)?;
         for (reason, &count) in Reason::ALL.iter().zip(&tally.failures).filter(|(_, count)| **count > 0) {
             writeln!(formatter, "            {count} {}", reason.as_str())?;
         }
@@ -146,10 +149,6 @@ fn write_wrapped(formatter: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result 
         write!(formatter, "{separator}{word}")?;
     }
     writeln!(formatter)
-}
-
-fn count(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
