@@ -54,6 +54,62 @@ fn faults_of_the_file_are_told_with_line_and_column() {
 }
 
 #[test]
+fn a_key_given_twice_hides_no_other_fault() {
+    assert_refused(
+        b"idle-timeout = \"0s\"\ncolour = 1\nidle-timeout = \"1s\"\ncolour = 2\n\
+          idle-timeout = \"2s\"\noverload = \"drop\"\n",
+        &[],
+        &[],
+        &complaint(&[
+            &format!("FILE:1:16: idle-timeout = \"0s\": {DURATION}"),
+            &format!("FILE:2:1: unknown key `colour`, {NOT_SHOWN}"),
+            "FILE:3:1: idle-timeout: given twice, expected once; the first is at line 1",
+            "FILE:4:1: colour: given twice, expected once; the first is at line 2",
+            "FILE:5:1: idle-timeout: given twice, expected once; the first is at line 1",
+            "FILE:6:12: overload = \"drop\": expected wait or refuse",
+        ]),
+    );
+}
+
+#[test]
+fn keys_of_tables_are_not_taken_for_settings() {
+    assert_refused(
+        b"listen = \"[::1]:1\"\n[servidor]\nlisten = 1\nlisten = 2\n",
+        &[],
+        &[],
+        &complaint(&[
+            &format!("FILE:2:2: unknown key `servidor`, {NOT_SHOWN}"),
+            "FILE:4:1: listen: given twice, expected once",
+        ]),
+    );
+    assert_refused(
+        b"listen = \"[::1]:1\"\n[listen]\n",
+        &[],
+        &[],
+        &complaint(&[
+            &format!(
+                "FILE:2:1: listen = [listen]: expected a list of texts, each {}, not a table",
+                &ADDRESS["expected ".len()..]
+            ),
+            "FILE:2:2: listen: given twice, expected once",
+        ]),
+    );
+}
+
+#[test]
+fn a_value_that_does_not_parse_is_told_beside_a_key_given_twice() {
+    assert_refused(
+        b"idle-timeout = \"1s\"\nidle-timeout = \"2s\"\nallow = [\n",
+        &[],
+        &[],
+        &complaint(&[
+            "FILE:2:1: idle-timeout: given twice, expected once; the first is at line 1",
+            "FILE:3:10: unclosed array, expected `]`",
+        ]),
+    );
+}
+
+#[test]
 fn a_file_that_is_no_text_is_named() {
     let fault = "FILE: expected a readable file: stream did not contain valid UTF-8";
     assert_refused(b"listen = \"\xff\"", &[], &[], &complaint(&[fault]));

@@ -1,15 +1,20 @@
 //! Collects what the file, the variables and the flags say, and hands it out setting by setting.
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Faults};
 use super::value::Value;
 use super::{Common, Section, Setting, Settings};
+
+/// What the parser says to a key that it has met before. It does not say to which.
+const DUPLICATE: &str = "duplicate key";
 
 /// Where settings come from: kept, so that a reload reads the same places.
 #[derive(Clone, Debug)]
@@ -144,16 +149,20 @@ impl Given {
 
     fn file(&mut self, path: &Path, text: &str, schema: &[Setting]) {
         let place = |offset: usize| {
-            let before = &text[..offset];
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-            format!("{}:{line}:{column}", path.display())
+            let column = text[..offset].rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+            format!("{}:{}:{column}", path.display(), line(text, offset))
         };
         let (document, errors) = DeTable::parse_recoverable(text);
+        let mut stubs = false;
         for error in &errors {
-            let offset = error.span().map_or(0, |span| span.start);
-            let problem = error.message().replace('\n', ", ");
-            self.faults.push((Order::File(offset), Fault { place: place(offset), problem }));
+            let span = error.span().unwrap_or_default();
+            let problem = if error.message() == DUPLICATE {
+                given_twice(document.get_ref(), text, span.clone())
+            } else {
+                stubs = true;
+                error.message().replace('\n', ", ")
+            };
+            self.faults.push((Order::File(span.start), Fault { place: place(span.start), problem }));
         }
         for (key, value) in document.get_ref() {
             let name = key.get_ref().as_ref();
@@ -177,7 +186,7 @@ impl Given {
             });
         }
         // A value that does not parse leaves a stub behind, whose own fault would only repeat the parser's.
-        if !errors.is_empty() {
+        if stubs {
             self.written.clear();
         }
     }
@@ -186,6 +195,30 @@ impl Given {
         self.faults.sort_by_key(|(order, _)| *order);
         self.faults.into_iter().map(|(_, fault)| fault).collect()
     }
+}
+
+/// The line in which `offset` is.
+fn line(text: &str, offset: usize) -> usize {
+    text[..offset].matches('\n').count() + 1
+}
+
+/// What is wrong with the key at `second`, which the parser has met before.
+fn given_twice(document: &DeTable<'_>, text: &str, second: Range<usize>) -> String {
+    let written = &text[second.clone()];
+    // It may be in quotes, and then with escapes, which the parser knows how to read.
+    let alone = format!("{written} = 0");
+    let (alone, _) = DeTable::parse_recoverable(&alone);
+    let name = alone.get_ref().keys().next().map_or(written, |key| key.get_ref().as_ref());
+    // Behind the head of a table, or within one, it is not the document's own key, though it may have its name.
+    let in_table =
+        |value: &Spanned<DeValue<'_>>| value.get_ref().is_table() && value.span().start < second.start;
+    let first = document
+        .keys()
+        .find(|key| key.get_ref() == name && key.span().start < second.start)
+        .filter(|_| !document.values().any(in_table));
+    let first = first
+        .map_or_else(String::new, |key| format!("; the first is at line {}", line(text, key.span().start)));
+    format!("{name}: given twice, expected once{first}")
 }
 
 fn known(name: &str, schema: &[Setting]) -> String {
