@@ -7,6 +7,7 @@ use testkit::DEADLINE;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::join;
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 
 use super::super::*;
 use super::number;
@@ -106,6 +107,26 @@ async fn no_way_leads_to_a_broadcast_address() {
 async fn a_name_without_an_address_does_not_resolve() {
     let mut link = Link::new("servidor.invalid:8888".parse().expect("a target"));
     assert_eq!(round(&mut link, FRESH, async {}).await, Err(Reason::Resolve));
+}
+
+/// Names are looked up in a thread for what blocks. Here is only one, which the test holds until the round is over:
+/// so the look-up takes longer than any timeout, whatever the machine's resolver would have said.
+#[test]
+fn a_look_up_that_takes_too_long_does_not_resolve() {
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    let runtime = runtime.expect("a runtime");
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || held.recv());
+    let limit = Duration::from_millis(50);
+    let mut link = Link::new("localhost:8888".parse().expect("a target"));
+    let round = link.round(number("42"), Terms { connect_timeout: limit, ..FRESH });
+    let outcome = runtime.block_on(async { timeout(DEADLINE, round).await }).expect("it is given up");
+    drop(release);
+    assert_eq!(outcome.connect, None);
+    assert!(outcome.elapsed >= limit, "{:?}", outcome.elapsed);
+    let failure = outcome.result.expect_err("no address was found in time");
+    assert_eq!(failure.reason(), Reason::Resolve);
+    assert_eq!(failure.to_string(), "the name was not resolved within 50ms");
 }
 
 #[tokio::test]
