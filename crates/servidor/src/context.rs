@@ -122,15 +122,76 @@ impl Supervised for Context {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+
     use daemon::settings::start;
+    use testkit::wait_until;
+    use tokio::task::yield_now;
+    use tokio::time::advance;
 
     use super::*;
+    use crate::linger::linger;
     use crate::metrics::Tally;
     use crate::settings::PROGRAM;
+    use crate::socket::Socket;
 
     fn context(flags: &[&str]) -> Arc<Context> {
         let arguments = ["servidor"].iter().chain(flags).map(Into::into);
         Context::new(&start::<Own>(&PROGRAM, arguments).expect("settings in order").settings)
+    }
+
+    /// A peer, and the daemon's side of it, which has sent its FIN.
+    fn finished(listener: &TcpListener) -> (TcpStream, Socket) {
+        let peer = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        let (socket, _) = listener.accept().expect("the peer has connected");
+        socket.set_nonblocking(true).expect("a socket");
+        let socket = Socket::from(OwnedFd::from(socket));
+        socket.finish().expect("the peer is there");
+        (peer, socket)
+    }
+
+    /// How many sockets linger once every task has done what it can while the clock stands still.
+    async fn lingering(context: &Context) -> usize {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        context.tasks.len()
+    }
+
+    /// Whether the daemon's side is closed: the first byte then calls forth a reset, which the second meets.
+    fn is_closed(mut peer: &TcpStream) -> bool {
+        (0..2).any(|_| peer.write(b"2").is_err())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sixty_four_linger_for_a_second_and_the_oldest_make_room() {
+        let context = context(&[]);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut peers = Vec::new();
+        for _ in 0..70 {
+            let (peer, socket) = finished(&listener);
+            context.let_linger(linger(socket.into_tokio().expect("a runtime"), None));
+            peers.push(peer);
+        }
+        assert_eq!(lingering(&context).await, 64);
+        let (oldest, others) = peers.split_at(6);
+        for peer in oldest {
+            wait_until("the oldest are closed", || is_closed(peer));
+        }
+        for _ in 0..3 {
+            assert!(!others.iter().any(is_closed), "what they send is taken");
+            assert_eq!(lingering(&context).await, 64);
+        }
+
+        advance(Duration::from_millis(999)).await;
+        assert_eq!(lingering(&context).await, 64);
+        advance(Duration::from_millis(2)).await;
+        assert_eq!(lingering(&context).await, 0);
+        for peer in others {
+            wait_until("the others are closed as well", || is_closed(peer));
+        }
     }
 
     #[test]
