@@ -114,7 +114,8 @@ impl Contender {
             }
             Workers::Two => Command::new(&self.program),
         };
-        command.args((self.arguments)(&port.to_string()));
+        // Cargo's search path for libraries, which would be searched at each start.
+        command.env_remove("LD_LIBRARY_PATH").args((self.arguments)(&port.to_string()));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot start {}", self.name))?;
