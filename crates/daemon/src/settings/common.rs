@@ -145,13 +145,20 @@ impl WorkerThreads {
     }
 }
 
+/// How many processors there are for this process.
+fn processors() -> usize {
+    // What a control group grants can only be fewer, and to look that up takes fourteen system calls.
+    let granted = rustix::thread::sched_getaffinity(None).map(|processors| processors.count());
+    if granted == Ok(1) { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) }
+}
+
 impl Value for WorkerThreads {
     const EXPECTED: &'static str = "a whole number from 1 to 1024, or auto";
     const BARE: bool = true;
 
     fn parse(text: &str) -> Result<Self, String> {
         if text == "auto" {
-            return Ok(Self(std::thread::available_parallelism().map_or(1, usize::from).min(Self::MOST)));
+            return Ok(Self(processors().min(Self::MOST)));
         }
         text.parse()
             .ok()
