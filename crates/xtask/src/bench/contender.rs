@@ -13,8 +13,8 @@ use super::process::rest;
 use crate::cargo::find_program;
 
 /// The processors that generator and server are pinned to.
-pub(crate) const GENERATOR: &str = "0";
-const SERVER: &str = "1";
+pub(crate) const GENERATOR: usize = 0;
+const SERVER: usize = 1;
 
 /// No server takes longer to start than this.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -106,14 +106,12 @@ impl Contender {
     pub(crate) fn start(&self, folder: &Path, workers: Workers) -> anyhow::Result<Server> {
         let port = free_port()?;
         let log = File::create(folder.join(format!("{}.log", self.name.replace(' ', "_"))))?;
-        let mut command = match workers {
-            Workers::OneProcessor => {
-                let mut pinned = Command::new("taskset");
-                pinned.args(["-c", SERVER]).arg(&self.program);
-                pinned
-            }
-            Workers::Two => Command::new(&self.program),
+        let processors = match workers {
+            Workers::OneProcessor => SERVER.to_string(),
+            Workers::Two => format!("{GENERATOR},{SERVER}"),
         };
+        let mut command = Command::new("taskset");
+        command.args(["-c", &processors]).arg(&self.program);
         // Cargo's search path for libraries, which would be searched at each start.
         command.env_remove("LD_LIBRARY_PATH").args((self.arguments)(&port.to_string()));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -46,7 +46,7 @@ impl Load {
     /// Opens the connections; each has had one reply then.
     pub(crate) fn open(bench: &Bench, server: &Server, shape: Shape) -> anyhow::Result<Self> {
         let mut command = Command::new("taskset");
-        command.args(["-c", GENERATOR]).arg(&bench.load).args(["-m", shape.mode]);
+        command.args(["-c", &GENERATOR.to_string()]).arg(&bench.load).args(["-m", shape.mode]);
         for (flag, value) in
             [("-c", shape.connections), ("-d", shape.depth), ("-n", shape.requests), ("-r", shape.rate)]
         {
