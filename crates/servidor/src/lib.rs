@@ -1,6 +1,6 @@
 //! The server: `accept → event_loop → connection → protocol → connection`.
 //!
-//! Follow one number: [`accept`] lets its connection in, [`event_loop`] knows when there is something to read,
+//! Follow one number: `accept` lets its connection in, `event_loop` knows when there is something to read,
 //! [`connection`] reads it, `protocol` judges it, and [`connection`] writes the reply. What is counted and logged on the
 //! way stands in [`metrics`] and [`events`].
 
