@@ -1,4 +1,4 @@
-//! One exchange of a connection: bytes in, replies out, without waiting; and what stays behind when a peer stalls.
+//! One exchange of a connection: bytes in, replies out, without waiting; and what an event loop lends for it.
 
 use protocol::{
     Decoded, MAX_LINE, Number, Plain, Rejection, WINDOW, answer, answer_plain, decode, rejection,

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::thread;
 
 use daemon::listener::Listener;
-use daemon::notify::{Pulse, Watchdog};
+use daemon::notify::Watchdog;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -63,7 +63,8 @@ pub fn run(
     for _ in 1..settings.borrow().common.worker_threads.get() {
         let (entrance, event_loop) = EventLoop::new()?;
         entrances.push(entrance);
-        start(event_loop, watchdog.pulse(), ending.clone())?;
+        let pulse = watchdog.pulse();
+        start(move || event_loop.run(&pulse), ending.clone())?;
     }
     let poller = Arc::new(Poller::new()?);
     let watched = Arc::clone(&poller);
@@ -71,7 +72,8 @@ pub fn run(
     let event_loop = EventLoop::with_reception(poller, reception)?;
     let bell = event_loop.bell();
     context.places.ring_when_free(bell.clone());
-    start(event_loop, watchdog.pulse(), ending)?;
+    let pulse = watchdog.pulse();
+    start(move || event_loop.run(&pulse), ending)?;
     for (address, inherited) in addresses {
         let max_connections = context.places.limit();
         tracing::info!(%address, max_connections, inherited, "listening");
@@ -100,17 +102,36 @@ pub fn run(
 
 /// Runs an event loop on a thread of its own, which tells by `ending` how it ended.
 fn start(
-    event_loop: EventLoop,
-    pulse: Pulse,
+    event_loop: impl FnOnce() -> io::Result<()> + Send + 'static,
     ending: UnboundedSender<thread::Result<io::Result<()>>>,
 ) -> io::Result<()> {
     // Lingering sockets are the runtime's.
     let runtime = Handle::current();
     thread::Builder::new().name("event loop".to_owned()).spawn(move || {
         let _runtime = runtime.enter();
-        let outcome = catch_unwind(AssertUnwindSafe(|| event_loop.run(&pulse)));
+        let outcome = catch_unwind(AssertUnwindSafe(event_loop));
         // Nobody listens any more if another one has ended the daemon.
         let _ = ending.send(outcome);
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_an_event_loop_is_told_as_well_as_its_end() {
+        for panics in [true, false] {
+            let (ending, mut ended) = unbounded_channel();
+            let event_loop = move || {
+                assert!(!panics, "a fault of this program");
+                Ok(())
+            };
+            start(event_loop, ending).expect("a thread");
+            let outcome = ended.recv().await.expect("it tells of its end");
+            assert_eq!(outcome.is_err(), panics);
+            assert!(ended.recv().await.is_none(), "nobody else has a part in the channel");
+        }
+    }
 }

@@ -132,7 +132,7 @@ impl Value for LogFormat {
     }
 }
 
-/// How many threads the runtime uses.
+/// How many threads serve clients, or make rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerThreads(usize);
 
