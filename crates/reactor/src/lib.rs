@@ -1,0 +1,12 @@
+//! One thread's event loop on Linux: readiness by epoll, wake-ups from other threads, deadlines.
+//!
+//! [`Poller`] waits, [`Waker`] ends the wait from another thread, and [`Deadlines`] says how long to wait. The caller
+//! owns the loop, the sockets and the clock. ARCHITECTURE.md says why this is neither mio nor polling.
+
+mod deadlines;
+mod poller;
+mod waker;
+
+pub use deadlines::Deadlines;
+pub use poller::{Interest, Poller, Ready};
+pub use waker::Waker;

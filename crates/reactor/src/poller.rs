@@ -1,0 +1,180 @@
+//! Which descriptors are ready: epoll(7).
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+
+/// The most that one wait reports; what is left is reported by the next one.
+const MAX_EVENTS: usize = 256;
+/// The longest wait. It keeps the timeout within epoll_wait(2)'s range of milliseconds.
+const MAX_WAIT: Duration = Duration::from_hours(1);
+
+/// What a descriptor is watched for. Errors and the end of both directions are always reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Bytes to read, or the end of the stream: reported by each wait for as long as it lasts (level-triggered).
+    Read,
+    /// Room to write: reported by each wait for as long as it lasts.
+    Write,
+    /// Any change of either, reported once: whoever reads must read all there is (edge-triggered).
+    Changes,
+}
+
+/// A descriptor that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The token that it is watched by.
+    pub token: u64,
+    /// There are bytes to read, or the end of the stream.
+    pub readable: bool,
+    /// The peer sends nothing more. Known with [`Interest::Changes`], or if the connection failed.
+    pub ended: bool,
+    /// The descriptor has an error, or both directions have ended.
+    pub failed: bool,
+}
+
+/// An epoll instance.
+#[derive(Debug)]
+pub struct Poller(OwnedFd);
+
+impl Poller {
+    /// An instance that watches nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the process or the host has too many open files.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
+    }
+
+    /// Watches a descriptor, and reports it by `token`, until it is closed.
+    ///
+    /// # Errors
+    ///
+    /// If it is watched already, or the kernel's limit of watched descriptors is reached.
+    pub fn watch(&self, descriptor: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        Ok(epoll::add(&self.0, descriptor, EventData::new_u64(token), interest.flags())?)
+    }
+
+    /// Changes what a watched descriptor is watched for.
+    ///
+    /// # Errors
+    ///
+    /// If it is not watched.
+    pub fn change(&self, descriptor: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        Ok(epoll::modify(&self.0, descriptor, EventData::new_u64(token), interest.flags())?)
+    }
+
+    /// No longer watches a descriptor. Needed where it stays open, here or in another process.
+    ///
+    /// # Errors
+    ///
+    /// If it is not watched.
+    pub fn forget(&self, descriptor: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.0, descriptor)?)
+    }
+
+    /// Waits until a descriptor is ready, at most for `timeout`, and puts what is ready into `ready`.
+    ///
+    /// May end early with nothing ready, as when a signal arrives. A timeout in whole milliseconds is the older system
+    /// call, epoll_wait(2); any other is epoll_pwait2(2), which needs Linux 5.11.
+    ///
+    /// # Errors
+    ///
+    /// None that a working kernel gives.
+    pub fn wait(&self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> io::Result<()> {
+        ready.clear();
+        let timeout = timeout.map(|timeout| timespec(timeout.min(MAX_WAIT)));
+        let mut events = [const { MaybeUninit::<Event>::uninit() }; MAX_EVENTS];
+        match epoll::wait(&self.0, &mut events, timeout.as_ref()) {
+            Ok((events, _)) => ready.extend(events.iter().map(Ready::from)),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+fn timespec(timeout: Duration) -> Timespec {
+    Timespec::try_from(timeout).expect("an hour is in range")
+}
+
+impl Interest {
+    const fn flags(self) -> EventFlags {
+        match self {
+            Self::Read => EventFlags::IN,
+            Self::Write => EventFlags::OUT,
+            Self::Changes => {
+                EventFlags::IN.union(EventFlags::OUT).union(EventFlags::RDHUP).union(EventFlags::ET)
+            }
+        }
+    }
+}
+
+impl From<&Event> for Ready {
+    #[inline]
+    fn from(&Event { flags, data }: &Event) -> Self {
+        let failed = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        let ended = failed || flags.contains(EventFlags::RDHUP);
+        Self { token: data.u64(), readable: ended || flags.contains(EventFlags::IN), ended, failed }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::Waker;
+
+    #[test]
+    fn a_waker_is_reported_until_it_is_acknowledged() {
+        let (poller, waker) = (Poller::new().expect("a file"), Waker::new().expect("a file"));
+        poller.watch(&waker, 7, Interest::Read).expect("it is not watched yet");
+        let mut ready = Vec::new();
+        let mut tokens = || {
+            poller.wait(&mut ready, Some(Duration::ZERO)).expect("epoll works");
+            ready.iter().map(|ready| ready.token).collect::<Vec<_>>()
+        };
+        assert!(tokens().is_empty());
+        waker.clone().wake();
+        waker.wake();
+        assert_eq!([tokens(), tokens()], [[7], [7]]);
+        waker.acknowledge();
+        assert!(tokens().is_empty());
+    }
+
+    #[test]
+    fn interests_can_be_changed_and_given_up() {
+        let poller = Poller::new().expect("a file");
+        let (socket, peer) = UnixStream::pair().expect("two files");
+        poller.watch(&socket, 1, Interest::Read).expect("it is not watched yet");
+        let mut ready = Vec::new();
+        let mut is_ready = || {
+            poller.wait(&mut ready, Some(Duration::ZERO)).expect("epoll works");
+            !ready.is_empty()
+        };
+        assert!(!is_ready(), "nothing to read");
+        poller.change(&socket, 1, Interest::Write).expect("it is watched");
+        assert!(is_ready(), "room to write");
+        poller.change(&socket, 1, Interest::Read).expect("it is watched");
+        drop(peer);
+        assert!(is_ready(), "the end of the stream");
+        poller.forget(&socket).expect("it is watched");
+        assert!(!is_ready());
+    }
+
+    #[test]
+    fn a_timeout_is_waited_for_to_the_nanosecond() {
+        let poller = Poller::new().expect("a file");
+        let timeout = Duration::from_nanos(1_500_300);
+        let start = std::time::Instant::now();
+        poller.wait(&mut Vec::new(), Some(timeout)).expect("epoll works");
+        assert!(start.elapsed() >= timeout);
+    }
+}

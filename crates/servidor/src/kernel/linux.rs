@@ -1,0 +1,153 @@
+//! The real kernel: epoll(7), accept4(2), recv(2), send(2), shutdown(2), as bare as they are.
+//!
+//! The standard library's calls go through the C library, which prepares each for a thread's cancellation, though nothing
+//! here cancels threads: one hundredth of what a request costs.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use reactor::{Poller, Waker};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with, recv, send, shutdown, sockopt};
+
+use super::{Errno, Interest, Kernel, Ready, Wake};
+
+/// Tokens above all keys of connections.
+const WAKER: u64 = u64::MAX;
+const LISTENERS: u64 = 1 << 63;
+
+/// An accepted socket.
+pub(crate) struct Socket(OwnedFd);
+
+/// See the module.
+pub(crate) struct Linux {
+    poller: Poller,
+    waker: Waker,
+    reported: Vec<reactor::Ready>,
+}
+
+impl Linux {
+    /// A poller and a waker: two files.
+    ///
+    /// # Errors
+    ///
+    /// If the process or the host has too many open files.
+    pub(crate) fn new() -> io::Result<Self> {
+        let (poller, waker) = (Poller::new()?, Waker::new()?);
+        poller.watch(&waker, WAKER, reactor::Interest::Read)?;
+        Ok(Self { poller, waker, reported: Vec::new() })
+    }
+}
+
+impl Kernel for Linux {
+    type Listener = TcpListener;
+    type Socket = Socket;
+    type Waker = Waker;
+
+    #[inline]
+    fn now(&self) -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "the one place where the data path reads the clock")]
+        Instant::now()
+    }
+
+    fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Instant>) -> io::Result<()> {
+        // Rounded up to whole milliseconds, which any kernel and any seccomp filter allows to be waited for.
+        let timeout = deadline.map(|deadline| whole_milliseconds(deadline.saturating_duration_since(self.now())));
+        self.poller.wait(&mut self.reported, timeout)?;
+        ready.clear();
+        ready.extend(self.reported.iter().map(|ready| Ready::from_token(ready.token)));
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    fn acknowledge_wake(&mut self) {
+        self.waker.acknowledge();
+    }
+
+    fn watch_listener(&mut self, listener: &TcpListener, index: usize) -> Result<(), Errno> {
+        errno(self.poller.watch(listener, LISTENERS | index as u64, reactor::Interest::Read))
+    }
+
+    fn forget_listener(&mut self, listener: &TcpListener) -> Result<(), Errno> {
+        errno(self.poller.forget(listener))
+    }
+
+    fn accept(&mut self, listener: &TcpListener) -> Result<(Socket, SocketAddr), Errno> {
+        let (socket, address) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        let address = address.and_then(|address| address.try_into().ok()).ok_or(Errno::AFNOSUPPORT)?;
+        Ok((Socket(socket), address))
+    }
+
+    fn watch(&mut self, socket: &Socket, key: usize, interest: Interest) -> Result<(), Errno> {
+        errno(self.poller.watch(&socket.0, key as u64, interest.into()))
+    }
+
+    fn change(&mut self, socket: &Socket, key: usize, interest: Interest) -> Result<(), Errno> {
+        errno(self.poller.change(&socket.0, key as u64, interest.into()))
+    }
+
+    #[inline]
+    fn receive(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let (count, _) = recv(&socket.0, buffer, RecvFlags::empty())?;
+        Ok(count)
+    }
+
+    #[inline]
+    fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
+        send(&socket.0, bytes, SendFlags::NOSIGNAL)
+    }
+
+    fn shut_down(&mut self, socket: &Socket) -> Result<(), Errno> {
+        shutdown(&socket.0, Shutdown::Write)
+    }
+
+    fn close(&mut self, socket: Socket) {
+        drop(socket);
+    }
+
+    fn reset(&mut self, socket: Socket) {
+        // It fails for no connected socket.
+        let _ = sockopt::set_socket_linger(&socket.0, Some(Duration::ZERO));
+        drop(socket);
+    }
+}
+
+impl Wake for Waker {
+    fn wake(&self) {
+        Self::wake(self);
+    }
+}
+
+impl From<Interest> for reactor::Interest {
+    fn from(interest: Interest) -> Self {
+        match interest {
+            Interest::Read => Self::Read,
+            Interest::Write => Self::Write,
+        }
+    }
+}
+
+impl Ready {
+    #[inline]
+    fn from_token(token: u64) -> Self {
+        let index = |token: u64| usize::try_from(token).expect("it was a usize");
+        match token {
+            WAKER => Self::Waker,
+            token if token & LISTENERS != 0 => Self::Listener(index(token ^ LISTENERS)),
+            token => Self::Connection(index(token)),
+        }
+    }
+}
+
+fn whole_milliseconds(timeout: Duration) -> Duration {
+    let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
+    Duration::from_millis(u64::try_from(milliseconds).unwrap_or(u64::MAX))
+}
+
+fn errno<T>(outcome: io::Result<T>) -> Result<T, Errno> {
+    outcome.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+}

@@ -1,0 +1,92 @@
+//! What an event loop asks of the kernel. Everything else in the data path is a decision.
+
+mod linux;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+pub(crate) use linux::{Linux, Socket};
+pub(crate) use rustix::io::Errno;
+
+/// The kernel, as one event loop sees it. Sockets do not block.
+///
+/// There are two: [`Linux`], and the simulated one. Each call is one system call, or none; any may end with
+/// [`Errno::INTR`].
+pub(crate) trait Kernel {
+    /// A socket that listens.
+    type Listener;
+    /// A connected socket.
+    type Socket;
+    /// Ends this event loop's wait, from whichever thread.
+    type Waker: Wake + Clone;
+
+    /// The monotonic clock.
+    fn now(&self) -> Instant;
+
+    /// Waits until something is ready, at most until `deadline`, and puts what is ready into `ready`. May end early with
+    /// nothing ready, report what is no longer ready, and leave out what the next call will report.
+    fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Instant>) -> io::Result<()>;
+
+    /// What ends this event loop's wait.
+    fn waker(&self) -> Self::Waker;
+
+    /// Takes note that the waker has ended a wait: it is no longer ready.
+    fn acknowledge_wake(&mut self);
+
+    /// Reports when `listener` has a connection, as [`Ready::Listener`] with this index.
+    fn watch_listener(&mut self, listener: &Self::Listener, index: usize) -> Result<(), Errno>;
+
+    /// No longer reports `listener`.
+    fn forget_listener(&mut self, listener: &Self::Listener) -> Result<(), Errno>;
+
+    /// Takes the first connection from the queue of `listener`: accept(2).
+    fn accept(&mut self, listener: &Self::Listener) -> Result<(Self::Socket, SocketAddr), Errno>;
+
+    /// Reports when `socket` is ready for `interest`, as [`Ready::Connection`] with this key, until it is closed.
+    fn watch(&mut self, socket: &Self::Socket, key: usize, interest: Interest) -> Result<(), Errno>;
+
+    /// Changes what a watched socket is watched for.
+    fn change(&mut self, socket: &Self::Socket, key: usize, interest: Interest) -> Result<(), Errno>;
+
+    /// recv(2): 0 is the end of the stream.
+    fn receive(&mut self, socket: &Self::Socket, buffer: &mut [u8]) -> Result<usize, Errno>;
+
+    /// send(2): how many bytes the kernel has taken.
+    fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// Sends FIN behind what has been sent: shutdown(2).
+    fn shut_down(&mut self, socket: &Self::Socket) -> Result<(), Errno>;
+
+    /// Closes: with FIN, or with RST if bytes are unread. What has been sent goes on being delivered.
+    fn close(&mut self, socket: Self::Socket);
+
+    /// Closes with RST, and drops what has been sent and not delivered.
+    fn reset(&mut self, socket: Self::Socket);
+}
+
+/// Ends the wait of an event loop.
+pub(crate) trait Wake {
+    /// The next wait, or the one under way, reports [`Ready::Waker`].
+    fn wake(&self);
+}
+
+/// What a connection is watched for. The end of the connection is always reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Bytes to read, or the end of the stream.
+    Read,
+    /// Room to write.
+    Write,
+}
+
+/// What is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// A connection, by its key.
+    Connection(usize),
+    /// A listener, by its index.
+    Listener(usize),
+    /// The waker.
+    Waker,
+}
