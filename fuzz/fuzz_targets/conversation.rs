@@ -2,14 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use protocol::{Decoded, Tail, answer, answer_plain, decode, rejection};
+use protocol::{Decoded, PartialLine, answer, answer_plain, decode, rejection};
 
 /// The replies to `chunks`, read one after the other, and what is left at the end.
 fn conversation(chunks: &[&[u8]], fast: bool) -> (Vec<u8>, Vec<u8>) {
     let mut replies = Vec::new();
-    let mut tail = Tail::EMPTY;
+    let mut partial = PartialLine::EMPTY;
     for chunk in chunks {
-        let buffer = [tail.as_bytes(), chunk].concat();
+        let buffer = [partial.as_bytes(), chunk].concat();
         let mut rest = &buffer[..];
         loop {
             if fast && let Some(plain) = answer_plain(rest, &mut replies) {
@@ -29,9 +29,9 @@ fn conversation(chunks: &[&[u8]], fast: bool) -> (Vec<u8>, Vec<u8>) {
                 Decoded::Oversize => return (replies, b"oversize".to_vec()),
             }
         }
-        tail.keep(rest);
+        partial.keep(rest);
     }
-    (replies, tail.as_bytes().to_vec())
+    (replies, partial.as_bytes().to_vec())
 }
 
 fuzz_target!(|input: (Vec<u8>, Vec<u8>)| {

@@ -12,7 +12,7 @@ use cliente::bench::progress::Progress;
 use cliente::bench::{Load, MOST_CONNECTIONS_PER_SECOND, Outcome, run};
 use cliente::failure::Reason;
 use protocol::Class;
-use servidor::context::Context;
+use servidor::Context;
 use support::{held, next, serve};
 use testkit::{DEADLINE, wait_until};
 

@@ -16,11 +16,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::io::Errno;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::accept::{AcceptErrors, AfterError, PAUSE};
 use crate::crowd::Crowd;
-use crate::listener::{self, Listener, pause_after};
+use crate::listener::{self, Listener};
 use crate::notify::Inherited;
 use crate::page;
 use crate::settings::MetricsListen;
@@ -85,20 +87,24 @@ pub fn open(
     Ok(Some(TcpListener::from_std(socket)?))
 }
 
-/// Answers until the process ends.
+/// Answers until the process ends, or the listener does not listen any more.
 pub async fn serve(listener: TcpListener, site: Arc<Site>) {
     let mut clients = Crowd::new(MOST_CLIENTS);
+    let mut errors = AcceptErrors::default();
     loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                if let Some(pause) = pause_after(&error) {
-                    tracing::warn!(error = error.to_string(), "metrics accept failed");
-                    tokio::time::sleep(pause).await;
+                tracing::warn!(error = error.to_string(), "metrics accept failed");
+                match errors.after(Errno::from_io_error(&error).unwrap_or(Errno::INVAL)) {
+                    AfterError::Next => {}
+                    AfterError::Pause => tokio::time::sleep(PAUSE).await,
+                    AfterError::GiveUp => return,
                 }
                 continue;
             }
         };
+        errors.reset();
         if !(site.admits)(peer.ip()) {
             tracing::debug!(%peer, "metrics client not allowed");
             continue;

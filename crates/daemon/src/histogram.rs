@@ -1,63 +1,70 @@
 //! A histogram for the data path: a sample is two additions; nothing is allocated, queued or settled later.
 //!
-//! The recorder's own keep every sample until the next upkeep, with a clock reading of their own.
+//! The recorder's own histograms keep every sample until the next upkeep, and each reads a clock.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::telemetry::{BUCKETS, doubling_from};
 
-/// Counts durations in buckets whose bounds double.
-#[derive(Debug)]
+/// What is measured, and in which buckets: their bounds double.
+#[derive(Clone, Copy, Debug)]
 pub struct Histogram {
-    name: &'static str,
-    help: &'static str,
-    /// The first bucket's bound in nanoseconds.
-    first: u64,
+    /// The name of the metric, in seconds.
+    pub name: &'static str,
+    /// Its description.
+    pub help: &'static str,
+    /// The upper bound of the first bucket, in nanoseconds.
+    pub first_bound_ns: u64,
+}
+
+/// The samples of one thread.
+#[derive(Debug, Default)]
+pub struct Samples {
     /// The last one has no bound.
     counts: [AtomicU64; BUCKETS + 1],
-    /// Of all samples, in nanoseconds.
-    sum: AtomicU64,
+    sum_ns: AtomicU64,
+}
+
+impl Samples {
+    /// Adds a sample.
+    #[inline]
+    pub fn record(&self, histogram: &Histogram, sample: Duration) {
+        let nanoseconds = u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX);
+        self.counts[histogram.bucket(nanoseconds)].fetch_add(1, Ordering::Relaxed);
+        self.sum_ns.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
 }
 
 impl Histogram {
-    /// One without samples, whose first bucket ends at `first` nanoseconds.
-    pub fn new(name: &'static str, help: &'static str, first: u64) -> Self {
-        Self { name, help, first, counts: Default::default(), sum: AtomicU64::new(0) }
-    }
-
-    /// Adds a sample.
-    #[inline]
-    pub fn record(&self, sample: Duration) {
-        let nanoseconds = u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX);
-        self.counts[self.bucket(nanoseconds)].fetch_add(1, Ordering::Relaxed);
-        self.sum.fetch_add(nanoseconds, Ordering::Relaxed);
-    }
-
     /// The first bucket whose bound is not below the sample.
     fn bucket(&self, nanoseconds: u64) -> usize {
-        let doublings = (nanoseconds.saturating_sub(1) / self.first).checked_ilog2();
+        let doublings = (nanoseconds.saturating_sub(1) / self.first_bound_ns).checked_ilog2();
         doublings.map_or(0, |doublings| BUCKETS.min(doublings as usize + 1))
     }
-}
 
-/// In the exposition format of Prometheus.
-impl Display for Histogram {
+    /// The sum of all threads' samples, in the exposition format of Prometheus.
     #[expect(clippy::cast_precision_loss, reason = "seconds as Prometheus has them")]
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let Self { name, help, .. } = self;
-        writeln!(formatter, "# HELP {name} {help}\n# TYPE {name} histogram")?;
-        let bounds = doubling_from(self.first as f64 / 1e9);
-        let mut count = 0;
-        for (bound, samples) in
-            bounds.iter().map(ToString::to_string).chain(["+Inf".to_owned()]).zip(&self.counts)
-        {
-            count += samples.load(Ordering::Relaxed);
-            writeln!(formatter, "{name}_bucket{{le=\"{bound}\"}} {count}")?;
+    pub fn render<'a>(&self, threads: impl Iterator<Item = &'a Samples>) -> String {
+        let (mut counts, mut sum_ns) = ([0; BUCKETS + 1], 0);
+        for samples in threads {
+            for (count, more) in counts.iter_mut().zip(&samples.counts) {
+                *count += more.load(Ordering::Relaxed);
+            }
+            sum_ns += samples.sum_ns.load(Ordering::Relaxed);
         }
-        let sum = self.sum.load(Ordering::Relaxed) as f64 / 1e9;
-        writeln!(formatter, "{name}_sum {sum}\n{name}_count {count}\n")
+        let Self { name, help, first_bound_ns } = self;
+        let bounds = doubling_from(*first_bound_ns as f64 / 1e9);
+        let bounds = bounds.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
+        let mut text = format!("# HELP {name} {help}\n# TYPE {name} histogram\n");
+        let mut total: u64 = 0;
+        for (bound, count) in bounds.zip(counts) {
+            total += count;
+            let _ = writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {total}");
+        }
+        let _ = writeln!(text, "{name}_sum {}\n{name}_count {total}\n", sum_ns as f64 / 1e9);
+        text
     }
 }
 
@@ -67,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_sample_is_in_the_first_bucket_that_has_room_for_it() {
-        let histogram = Histogram::new("h", "", 1000);
+        let histogram = Histogram { name: "h", help: "", first_bound_ns: 1000 };
         let last = 1000 << (BUCKETS - 1);
         for (nanoseconds, bucket) in [
             (0, 0),
@@ -86,12 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_as_prometheus_reads_it() {
-        let histogram = Histogram::new("wait_seconds", "How long.", 1000);
-        histogram.record(Duration::from_nanos(500));
-        histogram.record(Duration::from_nanos(1500));
-        histogram.record(Duration::from_mins(1));
-        let text = histogram.to_string();
+    fn the_samples_of_all_threads_are_summed_in_the_exposition_format() {
+        let histogram = Histogram { name: "wait_seconds", help: "How long.", first_bound_ns: 1000 };
+        let [first, second] = [Samples::default(), Samples::default()];
+        first.record(&histogram, Duration::from_nanos(500));
+        second.record(&histogram, Duration::from_nanos(1500));
+        second.record(&histogram, Duration::from_mins(1));
+        let text = histogram.render([&first, &second].into_iter());
         assert!(
             text.starts_with(
                 "# HELP wait_seconds How long.\n# TYPE wait_seconds histogram\n\

@@ -3,6 +3,7 @@
 //! This crate knows no number and no round. It decides no policy of either daemon: it is told names, defaults and
 //! what to call, and `main` wires it.
 
+pub mod accept;
 pub mod admin;
 pub mod crowd;
 pub mod exit;

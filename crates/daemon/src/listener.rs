@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -91,25 +90,4 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// How long to wait before accepting again, where the error is not one connection's own.
-///
-/// The kernel passes errors of a connection that died in the queue through accept(2); they ask for no pause. Running
-/// out of files or memory does: a loop would spin until some are free.
-pub fn pause_after(error: &io::Error) -> Option<Duration> {
-    use io::ErrorKind as Kind;
-    let one_connection = matches!(
-        error.kind(),
-        Kind::ConnectionAborted
-            | Kind::ConnectionReset
-            | Kind::ConnectionRefused
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-            | Kind::NetworkDown
-            | Kind::PermissionDenied
-            | Kind::TimedOut
-            | Kind::Interrupted
-    );
-    (!one_connection).then_some(Duration::from_millis(100))
 }

@@ -1,4 +1,4 @@
-//! Finds requests in the bytes of a connection; what is not yet complete fits in a [`Tail`].
+//! Finds requests in the bytes of a connection; what is not yet complete fits in a [`PartialLine`].
 
 use crate::number::{Number, Rejection};
 
@@ -47,12 +47,12 @@ fn parse_line(line: &[u8]) -> Result<Number, Rejection> {
 
 /// The unfinished line that a connection keeps between two reads: all that an idle peer costs in buffers.
 #[derive(Clone, Debug)]
-pub struct Tail {
+pub struct PartialLine {
     bytes: [u8; MAX_LINE],
     length: u8,
 }
 
-impl Tail {
+impl PartialLine {
     /// Nothing kept.
     pub const EMPTY: Self = Self { bytes: [0; MAX_LINE], length: 0 };
 

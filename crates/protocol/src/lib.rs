@@ -21,7 +21,7 @@ pub mod number;
 pub mod plain;
 pub mod reply;
 
-pub use decoder::{Decoded, MAX_LINE, Tail, decode, decode_unterminated};
+pub use decoder::{Decoded, MAX_LINE, PartialLine, decode, decode_unterminated};
 pub use number::{Class, MAX_DIGITS, Number, Rejection};
 pub use plain::{Plain, WINDOW, answer_plain};
 pub use reply::{BUSY, MAX_REPLY, Verdict, answer, judge, rejection};

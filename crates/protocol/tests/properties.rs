@@ -3,7 +3,7 @@
 use num_bigint::BigInt;
 use proptest::prelude::*;
 use protocol::{
-    Class, Decoded, MAX_LINE, MAX_REPLY, Number, Rejection, Tail, Verdict, answer, decode,
+    Class, Decoded, MAX_LINE, MAX_REPLY, Number, PartialLine, Rejection, Verdict, answer, decode,
     decode_unterminated, judge, rejection,
 };
 
@@ -32,12 +32,12 @@ fn oracle(value: &BigInt) -> String {
     }
 }
 
-/// Whatever a server would say to `chunks`, read as a server reads them: the tail is kept between reads.
+/// Whatever a server would say to `chunks`, read as a server reads them: the partial is kept between reads.
 fn conversation(chunks: &[&[u8]]) -> Vec<String> {
     let mut said = Vec::new();
-    let mut tail = Tail::EMPTY;
+    let mut partial = PartialLine::EMPTY;
     for chunk in chunks {
-        let buffer = [tail.as_bytes(), chunk].concat();
+        let buffer = [partial.as_bytes(), chunk].concat();
         let mut rest = &buffer[..];
         loop {
             match decode(rest) {
@@ -55,9 +55,9 @@ fn conversation(chunks: &[&[u8]]) -> Vec<String> {
                 }
             }
         }
-        tail.keep(rest);
+        partial.keep(rest);
     }
-    said.push(format!("{} left", tail.as_bytes().len()));
+    said.push(format!("{} left", partial.as_bytes().len()));
     said
 }
 

@@ -12,8 +12,8 @@ use daemon::settings::{Section as _, Start, start};
 use daemon::supervisor::Supervisor;
 use daemon::telemetry::Telemetry;
 use daemon::{exit, listener, runtime, site};
-use servidor::context::Context;
 use servidor::settings::{Own, PROGRAM};
+use servidor::{Context, Serving};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -46,9 +46,7 @@ async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>
     inherited.close_rest();
 
     let mut tasks = JoinSet::new();
-    let serving = servidor::run(listeners, in_force.clone(), Arc::clone(&context), &watchdog);
-    let threads = settings_now.common.worker_threads.get();
-    tasks.spawn(serving.with_context(|| format!("worker-threads = {threads}"))?);
+    let mut serving = Serving::start(listeners, &settings_now, &context, &watchdog)?;
     let mut supervisor = Supervisor::new(
         Arc::clone(&context),
         source,
@@ -64,12 +62,13 @@ async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>
         tasks.spawn(admin::serve(socket, Arc::new(site)));
     }
     supervisor.ready();
-    supervisor.until_stop(&mut tasks).await?;
+    let stop = serving.until_stop(supervisor.until_stop(&mut tasks), in_force.clone()).await;
 
     let patience = in_force.borrow().own.drain_timeout.get();
-    tracing::info!(connections = context.places.active(), "draining");
-    context.stop.begin(patience);
-    supervisor.drain(patience, context.all_closed()).await;
+    tracing::info!(connections = context.limit.active(), "draining");
+    serving.stop(patience);
+    let mut drained = Ok(());
+    supervisor.drain(patience, async { drained = serving.ended().await }).await;
     context.log_stopped();
-    Ok(())
+    stop.and(drained)
 }

@@ -1,16 +1,16 @@
-//! Everything that `servidor` counts: name, help, labels and buckets in one place, one function an event.
+//! Everything that `servidor` counts: names, help, labels and buckets in one place, one function for each event.
 //!
-//! The counts are our own, and the recorder is told of them when it is asked: the data path pays for one addition each,
-//! and the daemon can tell its counts elsewhere too.
+//! Each event loop counts for itself, on cache lines of its own. The counts are summed, and given to the recorder, on
+//! request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::metrics::{counter, describe_counter, describe_gauge, gauge};
-use daemon::histogram::Histogram;
+use daemon::histogram::{Histogram, Samples};
 use protocol::{Class, Rejection};
 
-use crate::places::Places;
+use crate::limit::ConnectionLimit;
 
 /// Service times are a few microseconds.
 const FIRST_BUCKET_NS: u64 = 1000;
@@ -18,7 +18,7 @@ const FIRST_BUCKET_NS: u64 = 1000;
 /// Why a connection was not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// All places are taken, and `overload` is `refuse`.
+    /// All permits are taken, and `overload` is `refuse`.
     Overload,
     /// The peer is in no network of `allow`.
     NotAllowed,
@@ -36,9 +36,11 @@ impl Refusal {
     }
 }
 
+const CLOSE_REASONS: usize = 11;
+
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub enum CloseReason {
     /// The client closed it.
     Client,
     /// An unterminated request was answered.
@@ -53,16 +55,18 @@ pub enum Reason {
     Oversize,
     /// The network, or the peer's reset.
     Io,
+    /// A reload took the peer's network out of `allow`.
+    NotAllowed,
     /// The daemon is stopping, and all that had arrived is answered.
     Stopping,
     /// The daemon stopped, and the connection did not end in time.
     Forced,
-    /// A fault of this program.
+    /// A bug of this program.
     Panic,
 }
 
-impl Reason {
-    const ALL: [Self; 10] = [
+impl CloseReason {
+    const ALL: [Self; CLOSE_REASONS] = [
         Self::Client,
         Self::Unterminated,
         Self::Idle,
@@ -70,6 +74,7 @@ impl Reason {
         Self::SlowReader,
         Self::Oversize,
         Self::Io,
+        Self::NotAllowed,
         Self::Stopping,
         Self::Forced,
         Self::Panic,
@@ -85,6 +90,7 @@ impl Reason {
             Self::SlowReader => "slow_reader",
             Self::Oversize => "oversize",
             Self::Io => "io",
+            Self::NotAllowed => "not_allowed",
             Self::Stopping => "stopping",
             Self::Forced => "forced",
             Self::Panic => "panic",
@@ -92,152 +98,169 @@ impl Reason {
     }
 }
 
-/// What one batch of requests was made of, summed up before it touches anything shared.
+/// What one batch of requests was made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Numbers by [`Class::index`].
-    pub numbers: [u64; 3],
+    pub(crate) numbers: [u64; 3],
     /// Rejections by [`Rejection::index`].
-    pub rejected: [u64; 3],
+    pub(crate) rejected: [u64; 3],
 }
 
 impl Tally {
     /// How many requests there were.
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.numbers.iter().chain(&self.rejected).sum()
     }
 }
 
-/// A count.
+/// What one event loop counts.
 #[derive(Debug, Default)]
-struct Count(AtomicU64);
-
-impl Count {
-    #[inline]
-    fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+// Two cache lines: the processor fetches them in pairs.
+#[repr(align(128))]
+pub(crate) struct LoopMetrics {
+    connections: AtomicU64,
+    refused: [AtomicU64; 2],
+    closed: [AtomicU64; CLOSE_REASONS],
+    accept_errors: AtomicU64,
+    numbers: [AtomicU64; 3],
+    rejected: [AtomicU64; 3],
+    service: Samples,
 }
 
-/// All counts.
-#[derive(Debug)]
-pub struct Metrics {
-    connections: Count,
-    refused: [Count; 2],
-    closed: [Count; 10],
-    accept_errors: Count,
-    numbers: [Count; 3],
-    rejected: [Count; 3],
-    service: Histogram,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self {
-            connections: Count::default(),
-            refused: Default::default(),
-            closed: Default::default(),
-            accept_errors: Count::default(),
-            numbers: Default::default(),
-            rejected: Default::default(),
-            service: Histogram::new(
-                "servidor_service_seconds",
-                "Time from the read that completed a request to its reply's write; one sample a batch.",
-                FIRST_BUCKET_NS,
-            ),
-        }
-    }
-}
-
-impl Metrics {
+impl LoopMetrics {
     /// A connection is being served.
-    pub fn connection_served(&self) {
-        self.connections.add(1);
+    pub(crate) fn connection_served(&self) {
+        add(&self.connections, 1);
     }
 
     /// A connection was not served.
-    pub fn connection_refused(&self, reason: Refusal) {
-        self.refused[reason as usize].add(1);
+    pub(crate) fn connection_refused(&self, reason: Refusal) {
+        add(&self.refused[reason as usize], 1);
     }
 
     /// A served connection ended.
-    pub fn connection_closed(&self, reason: Reason) {
-        self.closed[reason as usize].add(1);
+    pub(crate) fn connection_closed(&self, reason: CloseReason) {
+        add(&self.closed[reason as usize], 1);
     }
 
     /// A connection could not be accepted.
-    pub fn accept_failed(&self) {
-        self.accept_errors.add(1);
+    pub(crate) fn accept_failed(&self) {
+        add(&self.accept_errors, 1);
     }
 
     /// A batch was answered.
-    pub fn batch(&self, tally: &Tally) {
+    pub(crate) fn batch_answered(&self, tally: &Tally) {
         let numbers = self.numbers.iter().zip(tally.numbers);
         let rejected = self.rejected.iter().zip(tally.rejected);
         for (count, more) in numbers.chain(rejected).filter(|(_, more)| *more > 0) {
-            count.add(more);
+            add(count, more);
         }
     }
 
-    /// A batch's replies were written, so long after its read.
-    pub fn served_in(&self, time: Duration) {
-        self.service.record(time);
+    /// A batch's replies were written, this long after its read.
+    pub(crate) fn served_in(&self, time: Duration) {
+        self.service.record(&SERVICE, time);
+    }
+}
+
+#[inline]
+fn add(count: &AtomicU64, more: u64) {
+    count.fetch_add(more, Ordering::Relaxed);
+}
+
+const SERVICE: Histogram = Histogram {
+    name: "servidor_service_seconds",
+    help: "Time from the read that completed a request to its reply's write; one sample per batch.",
+    first_bound_ns: FIRST_BUCKET_NS,
+};
+
+/// What all event loops count.
+#[derive(Debug)]
+pub struct Metrics {
+    loops: Box<[LoopMetrics]>,
+}
+
+impl Metrics {
+    pub(crate) fn new(event_loops: usize) -> Self {
+        Self { loops: (0..event_loops).map(|_| LoopMetrics::default()).collect() }
+    }
+
+    /// The counts of one event loop.
+    #[inline]
+    pub(crate) fn of(&self, event_loop: usize) -> &LoopMetrics {
+        &self.loops[event_loop]
+    }
+
+    fn sum(&self, count: impl Fn(&LoopMetrics) -> &AtomicU64) -> u64 {
+        self.loops.iter().map(|metrics| count(metrics).load(Ordering::Relaxed)).sum()
     }
 
     /// Connections served since the start.
     pub fn connections(&self) -> u64 {
-        self.connections.get()
+        self.sum(|metrics| &metrics.connections)
+    }
+
+    /// Connections refused since the start, for one reason.
+    pub fn refused(&self, reason: Refusal) -> u64 {
+        self.sum(|metrics| &metrics.refused[reason as usize])
+    }
+
+    /// Connections closed since the start, for one reason.
+    pub fn closed(&self, reason: CloseReason) -> u64 {
+        self.sum(|metrics| &metrics.closed[reason as usize])
+    }
+
+    /// Failures to accept a connection since the start.
+    pub fn accept_errors(&self) -> u64 {
+        self.sum(|metrics| &metrics.accept_errors)
     }
 
     /// Numbers answered since the start, of one class.
     pub fn numbers(&self, class: Class) -> u64 {
-        self.numbers[class.index()].get()
+        self.sum(|metrics| &metrics.numbers[class.index()])
+    }
+
+    /// Requests rejected since the start, for one reason.
+    pub fn rejected_for(&self, reason: Rejection) -> u64 {
+        self.sum(|metrics| &metrics.rejected[reason.index()])
     }
 
     /// Requests rejected since the start.
     pub fn rejected(&self) -> u64 {
-        self.rejected.iter().map(Count::get).sum()
+        Rejection::ALL.map(|reason| self.rejected_for(reason)).iter().sum()
     }
 
-    /// Connections that did not end in time when the daemon stopped.
-    pub fn forced(&self) -> u64 {
-        self.closed[Reason::Forced as usize].get()
-    }
-
-    /// Tells the recorder of all counts, so that each series is there however often it has counted; returns what it
-    /// does not keep, in the exposition format.
+    /// Gives all counts to the recorder, so that each series exists even before it has counted. Returns what the
+    /// recorder does not keep, in the exposition format.
     #[expect(clippy::cast_precision_loss, reason = "gauges; the limit is far below 2^52")]
-    pub fn show(&self, places: &Places) -> String {
+    pub(crate) fn render(&self, limit: &ConnectionLimit) -> String {
         describe_counter!("servidor_connections_total", "Connections accepted and served.");
-        counter!("servidor_connections_total").absolute(self.connections.get());
+        counter!("servidor_connections_total").absolute(self.connections());
 
         describe_gauge!("servidor_connections_active", "Connections being served.");
-        gauge!("servidor_connections_active").set(places.active() as f64);
+        gauge!("servidor_connections_active").set(limit.active() as f64);
 
         describe_gauge!(
             "servidor_connections_limit",
             "Connections that are served at the same time at most."
         );
-        gauge!("servidor_connections_limit").set(places.limit() as f64);
+        gauge!("servidor_connections_limit").set(limit.limit() as f64);
 
         describe_counter!("servidor_connections_refused_total", "Connections closed without being served.");
         for reason in Refusal::ALL {
-            let count = self.refused[reason as usize].get();
+            let count = self.refused(reason);
             counter!("servidor_connections_refused_total", "reason" => reason.as_str()).absolute(count);
         }
 
         describe_counter!("servidor_connections_closed_total", "Served connections that ended, by reason.");
-        for reason in Reason::ALL {
-            let count = self.closed[reason as usize].get();
+        for reason in CloseReason::ALL {
+            let count = self.closed(reason);
             counter!("servidor_connections_closed_total", "reason" => reason.as_str()).absolute(count);
         }
 
         describe_counter!("servidor_accept_errors_total", "Failures to accept a connection.");
-        counter!("servidor_accept_errors_total").absolute(self.accept_errors.get());
+        counter!("servidor_accept_errors_total").absolute(self.accept_errors());
 
         describe_counter!("servidor_numbers_total", "Numbers answered, by class.");
         for class in Class::ALL {
@@ -246,10 +269,10 @@ impl Metrics {
 
         describe_counter!("servidor_requests_rejected_total", "Requests that were no number, by reason.");
         for reason in Rejection::ALL {
-            let count = self.rejected[reason.index()].get();
+            let count = self.rejected_for(reason);
             counter!("servidor_requests_rejected_total", "reason" => reason.as_str()).absolute(count);
         }
 
-        self.service.to_string()
+        SERVICE.render(self.loops.iter().map(|metrics| &metrics.service))
     }
 }

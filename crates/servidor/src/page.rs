@@ -3,11 +3,11 @@
 use daemon::page::{figures, shares};
 use protocol::Class;
 
-use crate::context::Context;
+use crate::limit::ConnectionLimit;
+use crate::metrics::Metrics;
 
-pub(crate) fn of(context: &Context) -> String {
-    let metrics = &context.metrics;
-    let (active, limit) = (context.places.active(), context.places.limit());
+pub(crate) fn of(metrics: &Metrics, limit: &ConnectionLimit) -> String {
+    let (active, limit) = (limit.active(), limit.limit());
     let numbers = Class::ALL.map(|class| (class.as_str(), metrics.numbers(class)));
     let all: u64 = numbers.iter().map(|(_, count)| count).sum();
     let full = if active < limit { "" } else { " class=\"bad\"" };

@@ -9,7 +9,7 @@ use daemon::settings::{Count, List, MetricsListen, Networks, Period, Program, Va
 /// All settings of `servidor`.
 pub type Settings = daemon::settings::Settings<Own>;
 
-/// Its epoll instance and its bell.
+/// Its epoll instance and its waker.
 const FILES_OF_AN_EVENT_LOOP: u64 = 2;
 /// Files that are open beside these and connections: listeners, the HTTP side, the log, lingering sockets.
 const OTHER_FILES: u64 = 256;
@@ -28,8 +28,8 @@ daemon::settings! {
     pub struct Own {
         /// Addresses to listen on. An IPv6 address takes no IPv4 peers.
         listen: List<SocketAddr> = "127.0.0.1:8888", Restart;
-        /// Networks whose peers are served; others are closed at once. An IPv4-mapped peer counts as its IPv4
-        /// address.
+        /// Networks whose peers are served; others are closed at once. A reload closes open connections too, once what
+        /// had arrived is answered. An IPv4-mapped peer counts as its IPv4 address.
         allow: Networks = "127.0.0.0/8, ::1/128", Live;
         /// How many connections are served at the same time.
         max_connections: Count<1, 1_000_000> = "5", Live;
@@ -43,7 +43,7 @@ daemon::settings! {
         idle_timeout: Period = "60s", Live;
         /// How long a line may take from its first byte to its end.
         line_timeout: Period = "5s", Live;
-        /// How long a peer may take to read its replies.
+        /// How long a peer may take none of its replies. While it takes them, at 1 KiB/s or more, it may go on.
         write_timeout: Period = "5s", Live;
         /// How long a stop waits for connections. Keep it below the clients' patience.
         drain_timeout: Period = "2s", Live;

@@ -3,20 +3,15 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::thread;
 
 use daemon::listener;
 use daemon::logging::Logging;
 use daemon::notify::{Inherited, Watchdog};
 use daemon::settings::start;
-use servidor::context::Context;
 use servidor::settings::{Own, PROGRAM};
+use servidor::{Context, Serving};
 use testkit::Peer;
-use tokio::runtime::Builder;
-use tokio::sync::watch;
 
 /// The system's allocator, which counts what each thread asks of it.
 struct Counting;
@@ -76,23 +71,16 @@ fn serve() -> SocketAddr {
     let arguments =
         ["servidor", "--listen", "127.0.0.1:0", "--worker-threads", "1", "--log-events-per-second", "0"];
     let settings = start::<Own>(&PROGRAM, arguments.map(Into::into)).expect("settings in order").settings;
-    let (sender, address) = mpsc::channel();
-    thread::spawn(move || {
-        let _logging = Logging::start(&settings.common);
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let mut inherited = Inherited::from_environment().expect("none");
-            let addresses = settings.own.listen.as_slice();
-            let listeners =
-                listener::open(&mut inherited, "servidor", "listen", addresses, true).expect("a free port");
-            sender.send(listeners[0].address).expect("the test waits");
-            let context = Context::new(&settings);
-            let watchdog = Watchdog::from_environment();
-            let (_unchanged, settings) = watch::channel(Arc::new(settings));
-            servidor::run(listeners, settings, context, &watchdog).expect("room for an event loop").await;
-        });
-    });
-    address.recv().expect("it listens")
+    // Logs go on being written by its thread.
+    std::mem::forget(Logging::start(&settings.common));
+    let mut inherited = Inherited::from_environment().expect("none");
+    let addresses = settings.own.listen.as_slice();
+    let listeners =
+        listener::open(&mut inherited, "servidor", "listen", addresses, true).expect("a free port");
+    let address = listeners[0].address;
+    let (context, watchdog) = (Context::new(&settings), Watchdog::from_environment());
+    Serving::start(listeners, &settings, &context, &watchdog).expect("room for an event loop");
+    address
 }
 
 fn ask(peer: &mut Peer, batches: u64, depth: usize) {

@@ -9,7 +9,9 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use reactor::{Poller, Waker};
-use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with, recv, send, shutdown, sockopt};
+use rustix::net::{
+    RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with, recv, send, shutdown, sockopt,
+};
 
 use super::{Errno, Interest, Kernel, Ready, Wake};
 
@@ -47,13 +49,13 @@ impl Kernel for Linux {
 
     #[inline]
     fn now(&self) -> Instant {
-        #[expect(clippy::disallowed_methods, reason = "the one place where the data path reads the clock")]
         Instant::now()
     }
 
     fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Instant>) -> io::Result<()> {
         // Rounded up to whole milliseconds, which any kernel and any seccomp filter allows to be waited for.
-        let timeout = deadline.map(|deadline| whole_milliseconds(deadline.saturating_duration_since(self.now())));
+        let timeout =
+            deadline.map(|deadline| whole_milliseconds(deadline.saturating_duration_since(self.now())));
         self.poller.wait(&mut self.reported, timeout)?;
         ready.clear();
         ready.extend(self.reported.iter().map(|ready| Ready::from_token(ready.token)));
@@ -74,6 +76,10 @@ impl Kernel for Linux {
 
     fn forget_listener(&mut self, listener: &TcpListener) -> Result<(), Errno> {
         errno(self.poller.forget(listener))
+    }
+
+    fn close_listener(&mut self, listener: TcpListener) {
+        drop(listener);
     }
 
     fn accept(&mut self, listener: &TcpListener) -> Result<(Socket, SocketAddr), Errno> {

@@ -1,12 +1,11 @@
 //! What an event loop asks of the kernel. Everything else in the data path is a decision.
 
-mod linux;
+pub(crate) mod linux;
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-pub(crate) use linux::{Linux, Socket};
 pub(crate) use rustix::io::Errno;
 
 /// The kernel, as one event loop sees it. Sockets do not block.
@@ -39,6 +38,9 @@ pub(crate) trait Kernel {
 
     /// No longer reports `listener`.
     fn forget_listener(&mut self, listener: &Self::Listener) -> Result<(), Errno>;
+
+    /// Closes a listener. Connections in its queue are reset, unless another process has it too.
+    fn close_listener(&mut self, listener: Self::Listener);
 
     /// Takes the first connection from the queue of `listener`: accept(2).
     fn accept(&mut self, listener: &Self::Listener) -> Result<(Self::Socket, SocketAddr), Errno>;
@@ -89,4 +91,15 @@ pub(crate) enum Ready {
     Listener(usize),
     /// The waker.
     Waker,
+}
+
+/// Calls again until a signal no longer interrupts.
+#[inline]
+pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            outcome => return outcome,
+        }
+    }
 }

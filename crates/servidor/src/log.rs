@@ -1,4 +1,4 @@
-//! What `servidor` logs on the data path: each message in one place, each with a budget of its own.
+//! What `servidor` logs on the data path: each message in one place, each with its own budget.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,19 +7,21 @@ use daemon::event_within;
 use daemon::logging::{Budget, may_log};
 use protocol::{Number, Rejection};
 
-use crate::metrics::{Reason, Refusal};
+use crate::kernel::Errno;
+use crate::metrics::{CloseReason, Refusal};
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// The connection's running number.
-    pub connection: u64,
+    pub(crate) connection: u64,
     /// The peer's address, an IPv4-mapped one as IPv4.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 /// The budgets of the messages.
-pub struct Events {
+#[derive(Debug)]
+pub(crate) struct Log {
     established: Budget,
     refused: Budget,
     classified: Budget,
@@ -28,9 +30,9 @@ pub struct Events {
     accept_failed: Budget,
 }
 
-impl Events {
+impl Log {
     /// Budgets of so many lines a second.
-    pub fn new(per_second: u32) -> Self {
+    pub(crate) fn new(per_second: u32) -> Self {
         let budget = |event| Budget::new(event, per_second);
         Self {
             established: budget("connection established"),
@@ -42,8 +44,8 @@ impl Events {
         }
     }
 
-    /// Begins a new second; says how many lines were suppressed in the last one.
-    pub fn refill(&self, per_second: u32) -> u64 {
+    /// Begins a new second. Returns how many lines were suppressed in the last one.
+    pub(crate) fn refill(&self, per_second: u32) -> u64 {
         let Self { established, refused, classified, rejected, closed, accept_failed } = self;
         [established, refused, classified, rejected, closed, accept_failed]
             .map(|budget| budget.refill(per_second))
@@ -52,26 +54,26 @@ impl Events {
     }
 
     /// A connection is being served.
-    pub fn connection_established(&self, peer: Peer) {
+    pub(crate) fn connection_established(&self, peer: Peer) {
         event_within!(
             self.established, INFO, connection = peer.connection, peer = %peer.address, "connection established"
         );
     }
 
     /// A connection is not served.
-    pub fn connection_refused(&self, address: SocketAddr, reason: Refusal) {
+    pub(crate) fn connection_refused(&self, address: SocketAddr, reason: Refusal) {
         event_within!(self.refused, WARN, peer = %address, reason = reason.as_str(), "connection refused");
     }
 
     /// Whether a number that is answered now may be logged.
     #[inline]
-    pub fn may_log_numbers(&self) -> bool {
+    pub(crate) fn may_log_numbers(&self) -> bool {
         may_log(tracing::Level::INFO) && self.classified.lasts()
     }
 
     /// Numbers were answered that may not be logged.
     #[inline]
-    pub fn numbers_passed_over(&self, count: u64) {
+    pub(crate) fn numbers_not_logged(&self, count: u64) {
         if may_log(tracing::Level::INFO) {
             self.classified.suppress(count);
         }
@@ -79,7 +81,7 @@ impl Events {
 
     /// A number was answered.
     #[inline]
-    pub fn number_classified(&self, peer: Peer, number: &Number) {
+    pub(crate) fn number_classified(&self, peer: Peer, number: &Number) {
         event_within!(
             self.classified,
             INFO,
@@ -94,7 +96,7 @@ impl Events {
 
     /// A request was no number.
     #[inline]
-    pub fn request_rejected(&self, peer: Peer, reason: Rejection) {
+    pub(crate) fn request_rejected(&self, peer: Peer, reason: Rejection) {
         event_within!(
             self.rejected,
             WARN,
@@ -106,8 +108,14 @@ impl Events {
     }
 
     /// A served connection ended.
-    pub fn connection_closed(&self, peer: Peer, reason: Reason, requests: u64, duration: Duration) {
-        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    pub(crate) fn connection_closed(
+        &self,
+        peer: Peer,
+        reason: CloseReason,
+        requests: u64,
+        duration: Duration,
+    ) {
+        let duration_ms = milliseconds(duration);
         event_within!(
             self.closed,
             INFO,
@@ -121,7 +129,22 @@ impl Events {
     }
 
     /// The kernel gave an error in place of a connection.
-    pub fn accept_failed(&self, error: &std::io::Error) {
+    pub(crate) fn accept_failed(&self, error: Errno) {
         event_within!(self.accept_failed, WARN, error = error.to_string(), "accept failed");
     }
+
+    /// All permits have been taken for a while, and connections wait in the kernel's queue.
+    pub(crate) fn limit_reached(limit: usize) {
+        tracing::warn!(limit, "connection limit reached");
+    }
+
+    /// Permits are free again, and no connection waits.
+    pub(crate) fn limit_cleared(limit: usize, duration: Duration) {
+        let duration_ms = milliseconds(duration);
+        tracing::info!(limit, duration_ms, "connection limit cleared");
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,0 +1,247 @@
+//! One connection, from its first byte to its last, as a state machine that never waits.
+//!
+//! It is told that its socket is ready ([`Connection::serve`]) or that its deadline has passed ([`Connection::expire`]),
+//! and returns what it waits for next.
+
+pub(crate) mod batch;
+mod finish;
+mod pending;
+mod record;
+mod send;
+
+use std::time::Instant;
+
+use protocol::{PartialLine, WINDOW, decode_unterminated};
+
+use self::batch::{Buffers, Padded, Rest, answer_lines, answer_one};
+use self::pending::Pending;
+pub(crate) use self::record::ConnectionRecord;
+use crate::drain::Drain;
+use crate::environment::Environment;
+use crate::kernel::{Errno, Interest, Kernel, retry};
+use crate::metrics::{CloseReason, Tally};
+use crate::settings::Own;
+
+const READ: Next = Next::Await(Interest::Read);
+const WRITE: Next = Next::Await(Interest::Write);
+
+/// A connection between two batches.
+pub(crate) struct Connection<K: Kernel> {
+    socket: K::Socket,
+    record: ConnectionRecord,
+    partial: PartialLine,
+    /// Whether a line has ended: the peer terminates its requests, and expects terminated replies.
+    terminated: bool,
+    /// A reload took the peer's network out of `allow`.
+    not_allowed: bool,
+    /// Replies that the kernel has not taken. While there are any, nothing is read.
+    pending: Option<Box<Pending>>,
+    last_read: Instant,
+    line_began: Instant,
+    /// Bytes read since it was to finish.
+    read_while_finishing: usize,
+}
+
+/// What a connection does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Next {
+    /// It waits until its socket is ready for this.
+    Await(Interest),
+    /// It ends: all replies are with the kernel, or never will be.
+    Close(CloseReason),
+}
+
+impl<K: Kernel> Connection<K> {
+    /// A connection that has just been accepted.
+    pub(crate) fn new(socket: K::Socket, record: ConnectionRecord) -> Self {
+        let now = record.began;
+        Self {
+            socket,
+            record,
+            partial: PartialLine::EMPTY,
+            terminated: false,
+            not_allowed: false,
+            pending: None,
+            last_read: now,
+            line_began: now,
+            read_while_finishing: 0,
+        }
+    }
+
+    pub(crate) fn into_parts(self) -> (K::Socket, ConnectionRecord) {
+        (self.socket, self.record)
+    }
+
+    pub(crate) fn socket(&self) -> &K::Socket {
+        &self.socket
+    }
+
+    /// What it waits for.
+    #[inline]
+    pub(crate) fn awaits(&self) -> Interest {
+        if self.pending.is_some() { Interest::Write } else { Interest::Read }
+    }
+
+    /// Looks at settings that have changed. Returns whether the peer's network is still allowed; else it is to finish.
+    pub(crate) fn apply(&mut self, settings: &Own) -> bool {
+        self.not_allowed = !settings.allow.contains(self.record.peer.address.ip());
+        !self.not_allowed
+    }
+
+    /// Goes on: the socket is ready for what was awaited, or the connection is to finish.
+    ///
+    /// Reads at most once, so that others have their turn, unless it is to finish.
+    #[inline]
+    pub(crate) fn serve(&mut self, buffers: &mut Buffers, env: &mut Environment<K>) -> Next {
+        let next = match self.finishes_for(env.drain) {
+            Some(reason) => self.finish(reason, buffers, env),
+            None if self.pending.is_some() => {
+                self.flush(&mut buffers.output, env).map(|next| next.unwrap_or(WRITE))
+            }
+            None => self.read_batch(buffers, env).map(|next| next.unwrap_or(READ)),
+        };
+        next.unwrap_or(Next::Close(CloseReason::Io))
+    }
+
+    /// Its deadline has passed. Before anything is enforced the kernel is asked once more: what has arrived by now came
+    /// in time, however late this process got to run.
+    pub(crate) fn expire(&mut self, buffers: &mut Buffers, env: &mut Environment<K>) -> Next {
+        self.expire_if_not_ready(buffers, env).unwrap_or(Next::Close(CloseReason::Io))
+    }
+
+    fn expire_if_not_ready(
+        &mut self,
+        buffers: &mut Buffers,
+        env: &mut Environment<K>,
+    ) -> Result<Next, Errno> {
+        // Each pass moves the deadline, adds to a line of at most 64 bytes, or is the last one.
+        loop {
+            let (deadline, reason) = self.deadline(&env.settings, env.drain);
+            if deadline > env.now {
+                return Ok(Next::Await(self.awaits()));
+            }
+            let next = match (reason, &self.pending) {
+                (CloseReason::Stopping, _) => return Ok(self.serve(buffers, env)),
+                (_, Some(_)) => self.flush(&mut buffers.output, env)?,
+                (_, None) => self.read_batch(buffers, env)?,
+            };
+            match next {
+                Some(Next::Await(_)) => {}
+                Some(close) => return Ok(close),
+                None if reason == CloseReason::Unterminated => {
+                    return self.answer_partial(reason, &mut buffers.output, env);
+                }
+                None => return Ok(Next::Close(reason)),
+            }
+        }
+    }
+
+    /// When its time is up, and for what reason.
+    #[inline]
+    pub(crate) fn deadline(&self, settings: &Own, drain: Option<Drain>) -> (Instant, CloseReason) {
+        match drain {
+            Some(drain) => self.deadline_at_stop(settings, drain),
+            None => self.usual_deadline(settings),
+        }
+    }
+
+    fn usual_deadline(&self, settings: &Own) -> (Instant, CloseReason) {
+        if let Some(pending) = &self.pending {
+            return (pending.deadline(settings), CloseReason::SlowReader);
+        }
+        if self.partial.is_empty() {
+            return (self.last_read + settings.idle_timeout.get(), CloseReason::Idle);
+        }
+        let line_end = self.line_began + settings.line_timeout.get();
+        let silence = self.last_read + settings.unterminated_wait.get();
+        if self.terminated || line_end < silence {
+            (line_end, CloseReason::SlowLine)
+        } else {
+            (silence, CloseReason::Unterminated)
+        }
+    }
+
+    /// Reads once, and answers. `None`: there was nothing to read.
+    fn read_batch(&mut self, buffers: &mut Buffers, env: &mut Environment<K>) -> Result<Option<Next>, Errno> {
+        let Buffers { input, output } = buffers;
+        let kept = self.partial.as_bytes().len();
+        input[..kept].copy_from_slice(self.partial.as_bytes());
+        let end = input.len() - WINDOW;
+        let read = match retry(|| env.kernel.receive(&self.socket, &mut input[kept..end])) {
+            Ok(0) => return self.answer_partial(CloseReason::Client, output, env).map(Some),
+            Ok(read) => read,
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        self.last_read = env.now;
+        if kept == 0 {
+            self.line_began = env.now;
+        }
+        if self.finishes_for(env.drain).is_some() {
+            self.read_while_finishing += read;
+        }
+        self.answer(Padded::new(input, kept + read), output, env).map(Some)
+    }
+
+    /// Answers `input`, which begins with the partial line, as far as the kernel takes the replies.
+    fn answer(
+        &mut self,
+        mut input: Padded<'_>,
+        output: &mut Vec<u8>,
+        env: &mut Environment<K>,
+    ) -> Result<Next, Errno> {
+        loop {
+            output.clear();
+            let mut tally = Tally::default();
+            let rest = answer_lines(input, output, &mut tally, &env.context.log, self.record.peer);
+            let requests = tally.requests();
+            if requests > 0 {
+                self.terminated = true;
+                self.line_began = env.now;
+                self.record.requests += requests;
+                env.metrics().batch_answered(&tally);
+            }
+            let (partial, unread, then) = match rest {
+                Rest::Partial(begin) => (input.from(begin).as_bytes(), None, None),
+                Rest::Unread(begin) => (&[][..], Some(input.from(begin)), None),
+                Rest::Oversize => (&[][..], None, Some(CloseReason::Oversize)),
+            };
+            self.partial.keep(partial);
+            if requests == 0 {
+                return Ok(READ);
+            }
+            let unread_bytes = unread.map_or(&[][..], Padded::as_bytes);
+            match (self.send(output, unread_bytes, then, env)?, unread) {
+                (READ, Some(unread)) => input = unread,
+                (next, _) => return Ok(next),
+            }
+        }
+    }
+
+    /// Takes the partial line for a request that nothing will terminate, answers it in the peer's own manner, and closes.
+    fn answer_partial(
+        &mut self,
+        reason: CloseReason,
+        output: &mut Vec<u8>,
+        env: &mut Environment<K>,
+    ) -> Result<Next, Errno> {
+        if self.partial.is_empty() {
+            return Ok(Next::Close(reason));
+        }
+        output.clear();
+        let mut tally = Tally::default();
+        let outcome = decode_unterminated(self.partial.as_bytes());
+        answer_one(&outcome, output, &mut tally, &env.context.log, self.record.peer);
+        let reason = if self.terminated {
+            output.push(b'\n');
+            reason
+        } else {
+            CloseReason::Unterminated
+        };
+        self.partial.keep(&[]);
+        self.record.requests += 1;
+        env.metrics().batch_answered(&tally);
+        self.send(output, &[], Some(reason), env)
+    }
+}

@@ -1,0 +1,282 @@
+//! The connections of one event loop, by key: added, served, expired and closed.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use reactor::Deadlines;
+use slab::Slab;
+
+use super::lingering::{Lingering, MAX_LINGERING};
+use crate::connection::batch::Buffers;
+use crate::connection::{Connection, Next};
+use crate::environment::Environment;
+use crate::kernel::{Errno, Interest, Kernel, retry};
+use crate::metrics::CloseReason;
+
+/// How many connections may wait for peers that do not read, in the whole process. What they hold is the largest part of
+/// the memory that peers can make the process use: see SECURITY.md.
+pub(crate) const MAX_STALLED: usize = 128;
+
+/// See the module.
+pub(super) struct Table<K: Kernel> {
+    entries: Slab<Entry<K>>,
+    deadlines: Deadlines,
+    buffers: Buffers,
+    /// Keys of connections that wait for their peers to read, in no order.
+    stalled: Vec<usize>,
+    max_stalled: usize,
+    /// Keys of lingering sockets, the oldest first.
+    lingering: VecDeque<usize>,
+    max_lingering: usize,
+}
+
+enum Entry<K: Kernel> {
+    Serving(Connection<K>),
+    Lingering(Lingering<K>),
+}
+
+/// What the connections of an event loop hold.
+#[cfg(feature = "simulation")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Census {
+    pub(crate) connections: usize,
+    pub(crate) lingering: usize,
+    pub(crate) stalled: usize,
+    pub(crate) held_bytes: usize,
+}
+
+impl<K: Kernel> Table<K> {
+    /// No connections. This is the table of the event loop with this index among `event_loops`.
+    pub(super) fn new(event_loop: usize, event_loops: usize) -> Self {
+        let share = |total: usize| total / event_loops + usize::from(event_loop < total % event_loops);
+        Self {
+            entries: Slab::new(),
+            deadlines: Deadlines::default(),
+            buffers: Buffers::default(),
+            stalled: Vec::new(),
+            max_stalled: share(MAX_STALLED).max(1),
+            lingering: VecDeque::new(),
+            max_lingering: share(MAX_LINGERING),
+        }
+    }
+
+    /// Whether nothing is served, and nothing lingers.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// When something expires, if nothing happens before.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Serves `connection` from now on.
+    pub(super) fn add(&mut self, connection: Connection<K>, env: &mut Environment<K>) {
+        let key = self.entries.insert(Entry::Serving(connection));
+        let Entry::Serving(connection) = &self.entries[key] else { unreachable!("it was just added") };
+        match retry(|| env.kernel.watch(connection.socket(), key, Interest::Read)) {
+            Ok(()) if env.drain.is_some() => self.serve(key, env),
+            Ok(()) => self.deadlines.arm(key, connection.deadline(&env.settings, None).0),
+            Err(_) => self.close(key, CloseReason::Io, env),
+        }
+    }
+
+    /// Goes on with whatever is ready, unless it has been closed since the kernel reported it.
+    #[inline]
+    pub(super) fn serve(&mut self, key: usize, env: &mut Environment<K>) {
+        match self.entries.get(key) {
+            Some(Entry::Serving(_)) => {
+                let before = env.now;
+                self.step(key, env, Connection::serve);
+                if env.now == before {
+                    // Nothing was answered: the next one's service time must not include what this took.
+                    env.now = env.kernel.now();
+                }
+            }
+            Some(Entry::Lingering(lingering)) => {
+                let may_send_more = lingering.drop_input(&mut env.kernel, &mut self.buffers.input);
+                if !may_send_more {
+                    env.kernel.close(self.remove_lingering(key).into_socket());
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Lets everything look at settings that have changed.
+    pub(super) fn apply_settings(&mut self, env: &mut Environment<K>) {
+        let mut not_allowed = Vec::new();
+        for (key, entry) in &mut self.entries {
+            let Entry::Serving(connection) = entry else { continue };
+            if connection.apply(&env.settings) {
+                self.deadlines.arm(key, connection.deadline(&env.settings, env.drain).0);
+            } else {
+                not_allowed.push(key);
+            }
+        }
+        for key in not_allowed {
+            self.serve(key, env);
+        }
+    }
+
+    /// Lets everything finish: the stop has begun.
+    pub(super) fn drain(&mut self, env: &mut Environment<K>) {
+        let keys: Vec<usize> = self.entries.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            match self.entries.get(key) {
+                Some(Entry::Serving(_)) => self.serve(key, env),
+                Some(Entry::Lingering(lingering)) => self.deadlines.arm(key, lingering.deadline(env.drain)),
+                None => {}
+            }
+        }
+    }
+
+    /// Acts on the deadlines that have passed.
+    pub(super) fn expire(&mut self, env: &mut Environment<K>) {
+        let now = env.now;
+        while let Some(key) = self.deadlines.take_expired(now) {
+            match self.entries.get(key) {
+                Some(Entry::Serving(_)) => self.step(key, env, Connection::expire),
+                Some(Entry::Lingering(lingering)) if lingering.deadline(env.drain) > now => {
+                    self.deadlines.arm(key, lingering.deadline(env.drain));
+                }
+                Some(Entry::Lingering(_)) => self.close_lingering(key, env),
+                None => {}
+            }
+        }
+    }
+
+    /// One step of the connection with this key. A bug that panics ends this connection, and no other.
+    fn step(
+        &mut self,
+        key: usize,
+        env: &mut Environment<K>,
+        step: impl FnOnce(&mut Connection<K>, &mut Buffers, &mut Environment<K>) -> Next,
+    ) {
+        let Some(Entry::Serving(connection)) = self.entries.get_mut(key) else { return };
+        let awaited = connection.awaits();
+        let next = catch_unwind(AssertUnwindSafe(|| step(connection, &mut self.buffers, env)));
+        let outcome = match next.unwrap_or(Next::Close(CloseReason::Panic)) {
+            Next::Close(reason) => Err(reason),
+            Next::Await(interest) if interest == awaited => Ok(()),
+            Next::Await(interest) => {
+                let changed = retry(|| env.kernel.change(connection.socket(), key, interest));
+                changed.map_err(|_: Errno| CloseReason::Io)
+            }
+        };
+        let is_stalled = connection.awaits() == Interest::Write;
+        match outcome {
+            Ok(()) => {
+                self.deadlines.arm(key, connection.deadline(&env.settings, env.drain).0);
+                if (awaited == Interest::Write) != is_stalled {
+                    self.set_stalled(key, is_stalled, env);
+                }
+            }
+            Err(reason) => self.close(key, reason, env),
+        }
+    }
+
+    /// Takes note of whether a connection waits for its peer to read. Past the bound, the one that has waited longest is
+    /// closed.
+    fn set_stalled(&mut self, key: usize, is_stalled: bool, env: &mut Environment<K>) {
+        if !is_stalled {
+            self.stalled.retain(|stalled| *stalled != key);
+            return;
+        }
+        self.stalled.push(key);
+        if self.stalled.len() > self.max_stalled {
+            let since = |key: &&usize| match &self.entries[**key] {
+                Entry::Serving(connection) => connection.stalled_since(),
+                Entry::Lingering(_) => None,
+            };
+            if let Some(&longest) = self.stalled.iter().min_by_key(since) {
+                self.close(longest, CloseReason::SlowReader, env);
+            }
+        }
+    }
+
+    /// Ends a connection. Its permit is free at the FIN, not when the peer has taken note.
+    fn close(&mut self, key: usize, reason: CloseReason, env: &mut Environment<K>) {
+        let Entry::Serving(connection) = self.entries.remove(key) else { unreachable!("it is served") };
+        self.deadlines.disarm(key);
+        if connection.awaits() == Interest::Write {
+            self.stalled.retain(|stalled| *stalled != key);
+        }
+        let watched = (key, connection.awaits());
+        let (socket, record) = connection.into_parts();
+        match reason {
+            // The kernel would keep what such a peer does not read for minutes.
+            CloseReason::SlowReader | CloseReason::Forced => env.kernel.reset(socket),
+            CloseReason::Client | CloseReason::Io | CloseReason::Panic => env.kernel.close(socket),
+            _ => self.linger(socket, Some(watched), env),
+        }
+        record.end(reason, env.now);
+        env.connection_ended();
+    }
+
+    /// Tells a peer why it is not served, and closes.
+    pub(super) fn refuse(&mut self, socket: K::Socket, reply: &[u8], env: &mut Environment<K>) {
+        let mut sent = 0;
+        while sent < reply.len() {
+            match retry(|| env.kernel.send(&socket, &reply[sent..])) {
+                Ok(count) => sent += count,
+                // A new connection has room for this in its send buffer, unless the peer has gone.
+                Err(_) => break,
+            }
+        }
+        self.linger(socket, None, env);
+    }
+
+    /// Sends FIN, and lets the socket linger. The oldest one makes room. `watched`: by which key, and for what.
+    fn linger(&mut self, socket: K::Socket, watched: Option<(usize, Interest)>, env: &mut Environment<K>) {
+        if retry(|| env.kernel.shut_down(&socket)).is_err() {
+            // The peer has gone.
+            env.kernel.close(socket);
+            return;
+        }
+        let entry = self.entries.vacant_entry();
+        let key = entry.key();
+        let is_watched = match watched {
+            Some(watched) if watched == (key, Interest::Read) => Ok(()),
+            Some(_) => retry(|| env.kernel.change(&socket, key, Interest::Read)),
+            None => retry(|| env.kernel.watch(&socket, key, Interest::Read)),
+        };
+        let lingering = Lingering::new(socket, env.now);
+        self.deadlines.arm(key, lingering.deadline(env.drain));
+        entry.insert(Entry::Lingering(lingering));
+        self.lingering.push_back(key);
+        if is_watched.is_err() {
+            self.close_lingering(key, env);
+        } else if self.lingering.len() > self.max_lingering {
+            self.close_lingering(self.lingering[0], env);
+        }
+    }
+
+    /// Closes a lingering socket. What has arrived is dropped first: unread bytes would turn the close into a reset.
+    fn close_lingering(&mut self, key: usize, env: &mut Environment<K>) {
+        let lingering = self.remove_lingering(key);
+        lingering.drop_input(&mut env.kernel, &mut self.buffers.input);
+        env.kernel.close(lingering.into_socket());
+    }
+
+    fn remove_lingering(&mut self, key: usize) -> Lingering<K> {
+        let Entry::Lingering(lingering) = self.entries.remove(key) else { unreachable!("it lingers") };
+        self.deadlines.disarm(key);
+        self.lingering.retain(|lingering| *lingering != key);
+        lingering
+    }
+
+    /// What the connections hold.
+    #[cfg(feature = "simulation")]
+    pub(super) fn census(&self) -> Census {
+        let mut census = Census { lingering: self.lingering.len(), ..Default::default() };
+        for (_, entry) in &self.entries {
+            let Entry::Serving(connection) = entry else { continue };
+            census.connections += 1;
+            census.stalled += usize::from(connection.stalled_since().is_some());
+            census.held_bytes += connection.held_bytes();
+        }
+        census
+    }
+}

@@ -1,0 +1,61 @@
+//! How many connections are served at the same time: a semaphore whose limit can change.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Permits to serve a connection.
+#[derive(Debug)]
+pub struct ConnectionLimit {
+    limit: AtomicUsize,
+    active: AtomicUsize,
+    /// Whether the acceptor waits for a permit.
+    awaited: AtomicBool,
+}
+
+impl ConnectionLimit {
+    pub(crate) fn new(limit: usize) -> Self {
+        let (limit, active) = (AtomicUsize::new(limit), AtomicUsize::new(0));
+        Self { limit, active, awaited: AtomicBool::new(false) }
+    }
+
+    /// Changes the limit. Connections beyond a lower one stay; none is added until enough of them have ended.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Whether a permit is free. Only the acceptor takes permits, so a free one stays free until it takes it.
+    pub(crate) fn has_free(&self) -> bool {
+        self.active() < self.limit()
+    }
+
+    /// Whether a permit is free. If not, [`ConnectionLimit::take_awaited`] is true once, after one has been given back.
+    pub(crate) fn await_free(&self) -> bool {
+        // `release` and `take_awaited` come in the reverse order: at least one side sees what the other one did.
+        self.awaited.store(true, Ordering::SeqCst);
+        self.has_free()
+    }
+
+    /// Whether the acceptor waits for a permit: it must be woken. To be asked after each release.
+    pub(crate) fn take_awaited(&self) -> bool {
+        self.awaited.load(Ordering::SeqCst) && self.awaited.swap(false, Ordering::SeqCst)
+    }
+
+    /// Takes a permit, free or not: connections that are queued at a stop are served beyond the limit.
+    pub(crate) fn acquire(&self) {
+        self.active.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Gives a permit back.
+    pub(crate) fn release(&self) {
+        self.active.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Permits that are taken.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::SeqCst)
+    }
+
+    /// Permits that there are.
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,211 @@
+//! The event loops together, and the threads that they run on.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use daemon::listener::Listener;
+use daemon::notify::Watchdog;
+use rustix::net::sockopt;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+
+use crate::context::Context;
+use crate::drain::Drain;
+use crate::environment::Environment;
+use crate::event_loop::{EventLoop, Handle, Listening, Message, inbox};
+use crate::kernel::Kernel;
+use crate::kernel::linux::Linux;
+use crate::settings::{Own, Settings};
+
+/// The send buffer of a connection, as asked for; the kernel doubles it to have room for its own overhead. Unread replies
+/// are the peer's problem and our memory: see SECURITY.md.
+const SEND_BUFFER: usize = 8 * 1024;
+/// The receive buffer: what a peer can send while nothing is read from it.
+const RECEIVE_BUFFER: usize = 32 * 1024;
+
+/// Reaches all event loops.
+pub(crate) struct Server<K: Kernel> {
+    handles: Vec<Handle<K>>,
+}
+
+impl<K: Kernel> Server<K> {
+    /// An event loop for each kernel. The first one accepts from `listeners`.
+    ///
+    /// # Errors
+    ///
+    /// If a listener cannot be watched.
+    pub(crate) fn assemble(
+        kernels: Vec<K>,
+        listeners: Vec<Listening<K::Listener>>,
+        settings: &Settings,
+        context: &Arc<Context>,
+    ) -> io::Result<(Self, Vec<EventLoop<K>>)> {
+        let event_loops = kernels.len();
+        let own = Arc::new(settings.own.clone());
+        let (handles, inboxes): (Vec<_>, Vec<_>) =
+            kernels.iter().map(|kernel| inbox::<K>(kernel.waker())).unzip();
+        let mut listeners = Some(listeners);
+        let assembled = kernels.into_iter().zip(inboxes).enumerate().map(|(index, (kernel, inbox))| {
+            let acceptor = (index > 0).then(|| handles[0].waker());
+            let (settings, context) = (Arc::clone(&own), Arc::clone(context));
+            let env = Environment::new(kernel, index, handles[index].count(), acceptor, settings, context);
+            match listeners.take() {
+                Some(listeners) => EventLoop::accepting(env, inbox, listeners, handles[1..].to_vec()),
+                None => Ok(EventLoop::receiving(env, inbox, event_loops)),
+            }
+        });
+        let assembled = assembled.collect::<io::Result<_>>()?;
+        Ok((Self { handles }, assembled))
+    }
+
+    /// Puts settings into force, for open connections too.
+    pub(crate) fn apply(&self, context: &Context, settings: &Arc<Own>) {
+        context.limit.set_limit(settings.max_connections.as_usize());
+        for handle in &self.handles {
+            handle.send(Message::Settings(Arc::clone(settings)));
+        }
+    }
+
+    /// Begins the stop.
+    pub(crate) fn stop(&self, now: Instant, drain_timeout: Duration) {
+        for handle in &self.handles {
+            handle.send(Message::Stop(Drain::new(now, drain_timeout)));
+        }
+    }
+}
+
+/// A server that runs.
+pub struct Serving {
+    server: Server<Linux>,
+    context: Arc<Context>,
+    /// How each event loop ended.
+    ended: UnboundedReceiver<anyhow::Result<()>>,
+}
+
+impl Serving {
+    /// Serves on threads of its own, as many as `worker-threads`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no room for the event loops' files or threads.
+    pub fn start(
+        listeners: Vec<Listener>,
+        settings: &Settings,
+        context: &Arc<Context>,
+        watchdog: &Watchdog,
+    ) -> anyhow::Result<Self> {
+        let threads = settings.common.worker_threads.get();
+        let listeners = listeners.into_iter().map(prepared).collect::<io::Result<Vec<_>>>()?;
+        let addresses: Vec<_> =
+            listeners.iter().map(|listening| (listening.address, listening.inherited)).collect();
+        let (report, ended) = unbounded_channel();
+        let start = || -> io::Result<Server<Linux>> {
+            let kernels = (0..threads).map(|_| Linux::new()).collect::<io::Result<Vec<_>>>()?;
+            let (server, event_loops) = Server::assemble(kernels, listeners, settings, context)?;
+            for event_loop in event_loops {
+                let pulse = watchdog.pulse();
+                start_thread(move || event_loop.run(&pulse), report.clone())?;
+            }
+            Ok(server)
+        };
+        let server = start().with_context(|| format!("worker-threads = {threads}"))?;
+        for (address, inherited) in addresses {
+            let max_connections = context.limit.limit();
+            tracing::info!(%address, max_connections, inherited, "listening");
+        }
+        Ok(Self { server, context: Arc::clone(context), ended })
+    }
+
+    /// Waits for `stop`, and puts settings into force when they change, for open connections too.
+    ///
+    /// # Errors
+    ///
+    /// If an event loop fails, or what `stop` says.
+    pub async fn until_stop(
+        &mut self,
+        stop: impl Future<Output = anyhow::Result<()>>,
+        mut settings: watch::Receiver<Arc<Settings>>,
+    ) -> anyhow::Result<()> {
+        let mut stop = pin!(stop);
+        loop {
+            tokio::select! {
+                outcome = &mut stop => return outcome,
+                Some(outcome) = self.ended.recv() => {
+                    return outcome.and(Err(anyhow!("an event loop ended by itself")));
+                }
+                Ok(()) = settings.changed() => {
+                    let own = Arc::new(settings.borrow_and_update().own.clone());
+                    self.server.apply(&self.context, &own);
+                }
+            }
+        }
+    }
+
+    /// Begins the stop: connections have `drain_timeout` to end.
+    pub fn stop(&self, drain_timeout: Duration) {
+        self.server.stop(Instant::now(), drain_timeout);
+    }
+
+    /// Waits until all event loops have ended.
+    ///
+    /// # Errors
+    ///
+    /// If one of them failed.
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        while let Some(ended) = self.ended.recv().await {
+            outcome = outcome.and(ended);
+        }
+        outcome
+    }
+}
+
+/// Accepted sockets inherit the sizes of a listener's buffers.
+fn prepared(
+    Listener { socket, address, inherited }: Listener,
+) -> io::Result<Listening<std::net::TcpListener>> {
+    sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
+    sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
+    Ok(Listening { socket, address, inherited })
+}
+
+/// Runs an event loop on a thread of its own, which reports how it ended.
+fn start_thread(
+    event_loop: impl FnOnce() -> io::Result<()> + Send + 'static,
+    report: UnboundedSender<anyhow::Result<()>>,
+) -> io::Result<()> {
+    thread::Builder::new().name("event loop".to_owned()).spawn(move || {
+        let outcome = match catch_unwind(AssertUnwindSafe(event_loop)) {
+            Ok(outcome) => outcome.context("an event loop failed"),
+            Err(_) => Err(anyhow!("an event loop panicked")),
+        };
+        // Nobody listens any more once the daemon has ended.
+        let _ = report.send(outcome);
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_an_event_loop_is_reported_as_well_as_its_end() {
+        for panics in [true, false] {
+            let (report, mut ended) = unbounded_channel();
+            let event_loop = move || {
+                assert!(!panics, "a bug of this program");
+                Ok(())
+            };
+            start_thread(event_loop, report).expect("a thread");
+            let outcome = ended.recv().await.expect("it reports its end");
+            assert_eq!(outcome.is_err(), panics);
+            assert!(ended.recv().await.is_none(), "nobody else reports");
+        }
+    }
+}
