@@ -3,10 +3,13 @@
 //! Whatever goes wrong here is a failed test, so everything panics, and says what it had seen by then.
 #![expect(clippy::missing_panics_doc, reason = "a failed test is a panic")]
 
+pub mod cgroup;
 mod daemon;
 mod http;
 pub mod papers;
 mod peer;
+mod queues;
+mod stall;
 mod terminal;
 
 use std::env;
@@ -15,10 +18,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 pub use daemon::{Daemon, send_signal, wait_for_exit};
 pub use http::{Metrics, Response, request, scrape, scrape_until};
 pub use peer::Peer;
 pub use rustix::process::Signal;
+pub use stall::Stall;
 pub use terminal::terminal;
 
 /// How long anything that must happen may take: long enough for a machine that is busy with other things.
@@ -34,15 +40,34 @@ pub fn wait_until(description: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Finds a program that a test needs. A test that gets `None` returns: the line that says so is printed here.
+/// Waits until `time` has passed since `start`. Only for tests of what the passing of time itself does, such as a
+/// deadline; what can be awaited has [`wait_until`].
+pub fn let_pass(start: Instant, time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "what is awaited is the time")]
+    std::thread::sleep(time.saturating_sub(start.elapsed()));
+}
+
+/// Lets this process, and the daemons that it starts from now on, open as many files as it may at most.
+pub fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, raised).expect("a soft limit may be as high as the hard one");
+}
+
+/// Says in one line that a test is skipped, and why.
 ///
 /// Nothing may be skipped where `CI=true`.
+pub fn skip(reason: &str) {
+    assert!(env::var("CI").as_deref() != Ok("true"), "{reason}, and CI=true allows no skipping");
+    eprintln!("skipped: {reason}");
+}
+
+/// Finds a program that a test needs. A test that gets `None` returns: the line that says so is printed here.
 pub fn tool(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| candidate.is_file());
     if found.is_none() {
-        assert!(env::var("CI").as_deref() != Ok("true"), "{name} not found, and CI=true allows no skipping");
-        eprintln!("skipped: {name} not found");
+        skip(&format!("{name} not found"));
     }
     found
 }

@@ -1,10 +1,13 @@
 //! A client whose every move the test decides; nothing it does can hang for ever.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
-use crate::DEADLINE;
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
+
+use crate::queues::is_all_read;
+use crate::{DEADLINE, wait_until};
 
 /// A connection to a daemon.
 #[derive(Debug)]
@@ -16,6 +19,22 @@ impl Peer {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
         Self::from(TcpStream::connect_timeout(&address, DEADLINE).expect("the daemon's address accepts"))
+    }
+
+    /// Connects from an address of this host.
+    pub fn connect_from(source: Ipv4Addr, to: SocketAddr) -> Self {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        bind(&socket, &SocketAddrV4::new(source, 0)).expect("an address of this host");
+        connect(&socket, &to).expect("the daemon's address accepts");
+        Self::from(TcpStream::from(socket))
+    }
+
+    /// Connects with room for about so many bytes of replies that have not been read.
+    pub fn connect_with_room(bytes: usize, to: SocketAddr) -> Self {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        sockopt::set_socket_recv_buffer_size(&socket, bytes).expect("a socket");
+        connect(&socket, &to).expect("the daemon's address accepts");
+        Self::from(TcpStream::from(socket))
     }
 
     /// Connects, asks on and on, and reads no reply, until the daemon can write no more and so reads no more.
@@ -55,6 +74,11 @@ impl Peer {
         let mut rest = String::new();
         self.stream.read_to_string(&mut rest).expect("UTF-8 and then FIN, not a reset or a silence");
         rest
+    }
+
+    /// Waits until the daemon has read all that was sent.
+    pub fn wait_until_read(&self) {
+        wait_until("the daemon has read what was sent", || is_all_read(self.stream()));
     }
 
     /// Says that nothing more will be sent.
