@@ -14,7 +14,7 @@ const CLIENTS: usize = 300;
 /// At two hundredths of a processor it takes longer than [`WAIT`] to answer all that is sent.
 const BATCH: &str = "2\n7\n12345678901\n";
 const BATCH_REPLIES: &str = "PAR\nÍMPAR\n12345678901\n";
-const BATCHES: usize = 30;
+const BATCHES: usize = 100;
 
 /// A client that sends bare digits in two pieces.
 struct InTwoPieces {
