@@ -11,10 +11,10 @@ use testkit::{Peer, allow_open_files, scrape_until};
 
 const WAIT: Duration = Duration::from_millis(300);
 const CLIENTS: usize = 300;
-/// At two hundredths of a processor it takes longer than [`WAIT`] to answer all that is sent.
+/// At one hundredth of a processor it takes longer than [`WAIT`] to answer all that is sent.
 const BATCH: &str = "2\n7\n12345678901\n";
 const BATCH_REPLIES: &str = "PAR\nÍMPAR\n12345678901\n";
-const BATCHES: usize = 100;
+const BATCHES: usize = 60;
 
 /// A client that sends bare digits in two pieces.
 struct InTwoPieces {
@@ -58,7 +58,7 @@ fn every_reply_is_right_under_a_processor_quota() {
             metrics.count("servidor_connections_active", &[]) == 600
         });
         cgroup.add(&daemon);
-        cgroup.limit_processor(2);
+        cgroup.limit_processor(1);
 
         let mut bare: Vec<InTwoPieces> = bare.into_iter().map(InTwoPieces::begin).collect();
         for peer in &mut batching {
