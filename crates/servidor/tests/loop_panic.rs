@@ -1,0 +1,40 @@
+//! A panic in one event loop ends the daemon, after the other event loops have drained.
+#![cfg(feature = "simulation")]
+
+use std::io::Read as _;
+use std::process::Command;
+
+use testkit::{Daemon, Peer, Signal};
+
+/// A daemon whose event loop 1 panics when its drain begins.
+fn start_with_a_fault_at_the_drain() -> Daemon {
+    Daemon::spawn(
+        Command::new(env!("CARGO_BIN_EXE_servidor"))
+            .args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--log-format", "json"])
+            .args(["--worker-threads", "2", "--line-timeout", "60s", "--drain-timeout", "15s"])
+            .env_clear()
+            .env("SERVIDOR_FAIL_POINT", "drain:1"),
+    )
+}
+
+#[test]
+fn a_panic_of_one_event_loop_at_the_stop_leaves_the_other_to_drain() {
+    let mut daemon = start_with_a_fault_at_the_drain();
+    // They are shared out evenly: one on each event loop.
+    let mut peers: Vec<Peer> = (0..2).map(|_| Peer::connect(daemon.address())).collect();
+    for peer in &mut peers {
+        // The last request has no end yet: it is answered at the stop.
+        assert_eq!(peer.ask("7\n2"), "ÍMPAR\n");
+    }
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().code(), Some(1));
+
+    let is_drained = |peer: &&Peer| {
+        let mut rest = String::new();
+        peer.stream().read_to_string(&mut rest).is_ok() && rest == "PAR\n"
+    };
+    assert_eq!(peers.iter().filter(is_drained).count(), 1, "the one on the other event loop");
+    assert_eq!(daemon.lines_with("panic").len(), 1);
+    let failed = daemon.wait_for("failed");
+    assert_eq!(failed["level"], "ERROR", "{failed}");
+}
