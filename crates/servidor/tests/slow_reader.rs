@@ -90,8 +90,9 @@ fn a_peer_that_does_not_read_is_reset() {
     let daemon = start(&["--write-timeout", "3s"]);
     let peer = Peer::clogged(daemon.address());
     assert_eq!(daemon.wait_for("connection closed")["reason"], "slow_reader");
+    let mut received = vec![0; 64 * 1024];
     let end = loop {
-        match peer.stream().read(&mut [0; 65536]) {
+        match peer.stream().read(&mut received) {
             Ok(0) => panic!("FIN, though replies are missing"),
             Ok(_) => {}
             Err(error) => break error,

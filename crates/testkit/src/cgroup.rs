@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
@@ -28,7 +28,7 @@ impl Cgroup {
         let must_succeed = env::var("CI").as_deref() == Ok("true") && geteuid().is_root();
         let mut cgroups = Vec::new();
         for (root, is_unified) in hierarchies {
-            match Self::make(root, is_unified) {
+            match Self::make(&root, is_unified) {
                 // A hierarchy of version 2 has it only if it is passed on from the root.
                 Ok(cgroup) if cgroup.has(controller) => cgroups.push(cgroup),
                 Ok(_) => {}
@@ -41,7 +41,7 @@ impl Cgroup {
         cgroups
     }
 
-    fn make(root: PathBuf, is_unified: bool) -> io::Result<Self> {
+    fn make(root: &Path, is_unified: bool) -> io::Result<Self> {
         static LAST: AtomicU32 = AtomicU32::new(0);
         let number = LAST.fetch_add(1, Ordering::Relaxed);
         let folder = root.join(format!("servidor-test-{}-{number}", std::process::id()));
