@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::start;
 use testkit::cgroup::Cgroup;
-use testkit::{Daemon, Peer, Signal, Stall, allow_open_files};
+use testkit::{Daemon, Peer, Signal, Stall, allow_open_files, scrape_until};
 
 /// The deadline under test, as [`PATIENCE`] says it: far more than from the event that sets it to the stall.
 const WAIT: Duration = Duration::from_secs(2);
@@ -150,18 +150,26 @@ fn what_arrived_during_a_stall_that_begins_before_a_stop_is_answered() {
     assert_eq!(daemon.wait_for("stopped")["forced"], 0);
 }
 
-/// The drain waits for a first request until `deadline` at most, which passes during the stall.
+/// The drain waits for first requests until `deadline` at most, which passes during the stall.
 fn ask_during_a_stall_of_the_drain(drain_timeout: &str, deadline: Duration) {
-    let mut daemon = start(&["--drain-timeout", drain_timeout]);
-    let mut peer = Peer::connect(daemon.address());
-    daemon.wait_for("connection established");
+    let mut daemon = start(&["--drain-timeout", drain_timeout, "--max-connections", "101"]);
+    let mut served = Peer::connect(daemon.address());
+    assert_eq!(served.ask("2\n"), "PAR\n");
+    let mut peers: Vec<Peer> = (0..100).map(|_| Peer::connect(daemon.address())).collect();
+    scrape_until(daemon.metrics_address(), "all are served", |metrics| {
+        metrics.count("servidor_connections_active", &[]) == 101
+    });
     daemon.signal(Signal::TERM);
-    daemon.wait_for("draining");
+    assert_eq!(served.rest(), "", "the drain has begun");
     let stall = Stall::stop(&daemon);
-    peer.send("7\n8\n");
+    for peer in &mut peers {
+        peer.send("7\n8\n".repeat(500));
+    }
     stall.outlast(deadline);
     drop(stall);
-    assert_eq!(peer.rest(), "ÍMPAR\nPAR\n");
+    for peer in &mut peers {
+        assert_eq!(peer.rest(), "ÍMPAR\nPAR\n".repeat(500));
+    }
     assert_eq!(daemon.wait().code(), Some(0));
     assert_eq!(daemon.wait_for("stopped")["forced"], 0);
 }
