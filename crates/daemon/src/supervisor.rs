@@ -16,6 +16,10 @@ use crate::notify::{self, Ticks, Watchdog};
 use crate::settings::{Change, Faults, Section, Setting, Settings, Source};
 use crate::telemetry::Telemetry;
 
+/// The share of a drain's time that is granted anew when the rest is over: if the process did not run meanwhile, the work
+/// has had no turn yet.
+const LAST_TURN: u32 = 20;
+
 /// What a daemon tells about itself.
 pub trait Supervised: Send + Sync {
     /// Its own settings.
@@ -132,12 +136,21 @@ impl<D: Supervised> Supervisor<D> {
     }
 
     async fn drain_until(&mut self, patience: Duration, work: impl Future<Output = ()>) -> bool {
-        let deadline = sleep(patience);
+        let last_turn = patience / LAST_TURN;
+        let deadline = sleep(patience - last_turn);
+        let mut is_last_turn = false;
         tokio::pin!(work, deadline);
         loop {
             tokio::select! {
+                biased;
                 () = &mut work => return true,
-                () = &mut deadline => return false,
+                () = &mut deadline => {
+                    if is_last_turn {
+                        return false;
+                    }
+                    is_last_turn = true;
+                    deadline.set(sleep(last_turn));
+                }
                 request = self.requests.next() => if request == Request::Report {
                     self.daemon.report(self.telemetry.uptime());
                 },
