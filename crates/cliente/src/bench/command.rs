@@ -22,7 +22,7 @@ use crate::round;
 use crate::settings::{PROGRAM, Settings};
 use crate::target::Target;
 
-/// Files that are open beside the connections: standard streams, and two a thread.
+/// Files that are open beside the connections: standard streams, and one a thread.
 const OTHER_FILES: usize = 1024;
 
 /// How often the progress is drawn.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use protocol::{MAX_REPLY, Verdict, judge};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::Load;
 use super::mix::{Mix, Position};
 use super::tally::record;
 use super::work::Work;
@@ -32,7 +33,7 @@ pub(super) struct Connection {
     /// When its requests began, in a closed loop: sent, or, on a fresh connection, the connecting begun.
     started: Instant,
     /// Since when nothing has come of what is under way.
-    pub(super) waits_since: Instant,
+    waits_since: Instant,
     position: Position,
     /// Requests sent and not answered.
     pub(super) unanswered: usize,
@@ -87,6 +88,21 @@ impl Connection {
         record(&mut work.tally.connect, self.started.elapsed(), 1);
         work.tally.connections += 1;
         Ok(())
+    }
+
+    /// When to give up what is under way, and the reason to give then.
+    pub(super) fn deadline(&self, load: &Load) -> Option<(Instant, Reason)> {
+        let (limit, reason) = match self.state {
+            State::Connecting => (load.connect_timeout, Reason::ConnectTimeout),
+            State::Open if self.unanswered > 0 => (load.reply_timeout, Reason::ReplyTimeout),
+            _ => return None,
+        };
+        Some((self.waits_since + limit, reason))
+    }
+
+    /// Why to give up what is under way, if its deadline has passed.
+    pub(super) fn overdue(&self, load: &Load, now: Instant) -> Option<Reason> {
+        self.deadline(load).filter(|&(deadline, _)| deadline <= now).map(|(_, reason)| reason)
     }
 
     /// Sends what is due, as far as the depth allows, or the rest of what the socket did not take.

@@ -8,18 +8,19 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::time::{Duration, Instant};
 
+use reactor::{Deadlines, Interest, Poller, Ready};
+
 use super::busy::Clocks;
 use super::connection::{Connection, State};
 use super::mix::Mix;
 use super::pace::{OpenLoop, Times};
-use super::poller::{Events, Poller, Readiness};
 use super::progress::Progress;
 use super::tally::Tally;
 use super::work::Work;
 use super::{Load, MOST_CONNECTIONS_PER_SECOND};
 use crate::failure::{Reason, reason_of};
 
-/// How often overdue replies are looked for, and progress is told.
+/// How often progress is told, and a wish to stop is looked for.
 const UPKEEP: Duration = Duration::from_millis(100);
 /// How long a server that did not answer on a connection is left alone.
 const RETRY: Duration = Duration::from_millis(100);
@@ -33,6 +34,8 @@ pub(super) struct Engine<'a> {
     progress: &'a Progress,
     poller: Poller,
     connections: Vec<Connection>,
+    /// By connection: when to see whether what is under way takes too long.
+    deadlines: Deadlines,
     /// Which connections are to be opened, and when at the earliest.
     openings: BinaryHeap<Reverse<(Instant, usize)>>,
     next_opening: Instant,
@@ -56,6 +59,7 @@ impl<'a> Engine<'a> {
             progress,
             poller: Poller::new()?,
             connections: numbers.enumerate().map(connection).collect(),
+            deadlines: Deadlines::default(),
             openings: BinaryHeap::new(),
             next_opening: now,
             next_upkeep: now,
@@ -65,13 +69,13 @@ impl<'a> Engine<'a> {
 
     /// Opens the connections that are to be kept. One that cannot be had is counted, and tried again later.
     pub(super) fn connect(&mut self) -> io::Result<()> {
-        let (mut now, mut events) = (Instant::now(), Events::new());
+        let (mut now, mut ready) = (Instant::now(), Vec::new());
         let count = self.connections.len();
         let deadline = now + opening_pause(self.load.connections) + self.load.connect_timeout;
         (0..count).for_each(|index| self.open_later(index, now));
         let tried = |tally: &Tally| tally.connections + tally.failed_in_all();
         while now < deadline && !self.progress.is_stopped() && tried(&self.work.tally) < count as u64 {
-            now = self.turn(&mut events, now, deadline)?;
+            now = self.turn(&mut ready, deadline)?;
         }
         Ok(())
     }
@@ -83,14 +87,14 @@ impl<'a> Engine<'a> {
         let open_loop = |rate| OpenLoop::new(times.begin, rate, (self.thread, threads), count);
         self.work.open_loop = rate.map(open_loop);
         self.work.times = Some(times);
-        let (mut now, mut events) = (Instant::now(), Events::new());
+        let (mut now, mut ready) = (Instant::now(), Vec::new());
         (0..count).for_each(|index| self.go_on(index, now));
         let mut clocks = None;
         while now < times.until && !self.progress.is_stopped() {
             if clocks.is_none() && now >= times.measured_from {
                 clocks = Some(Clocks::start());
             }
-            now = self.turn(&mut events, now, times.until)?;
+            now = self.turn(&mut ready, times.until)?;
         }
         self.work.tally.threads.extend(clocks.map(|clocks| clocks.read()));
         // It may have been stopped before its time.
@@ -102,7 +106,7 @@ impl<'a> Engine<'a> {
         let deadline = now + reply_timeout;
         let is_at_work = |connection: &Connection| connection.unanswered > 0 || connection.due > 0;
         while now < deadline && self.connections.iter().any(is_at_work) {
-            now = self.turn(&mut events, now, deadline)?;
+            now = self.turn(&mut ready, deadline)?;
         }
         for connection in &mut self.connections {
             self.work.tally.unsent += connection.due as u64;
@@ -113,38 +117,42 @@ impl<'a> Engine<'a> {
         Ok(self.work.tally)
     }
 
-    /// Waits for something to do, and does it.
-    fn turn(&mut self, events: &mut Events, now: Instant, deadline: Instant) -> io::Result<Instant> {
-        let alarm = self.next_alarm();
-        self.poller.wait(events, now, alarm, deadline.min(self.next_upkeep))?;
+    /// Waits for something to do, at the longest until `deadline`, and does it.
+    fn turn(&mut self, ready: &mut Vec<Ready>, deadline: Instant) -> io::Result<Instant> {
+        let until = self.next_event().min(deadline);
+        // Read right before the wait: a timeout that counts from earlier ends late.
+        self.poller.wait(ready, Some(until.saturating_duration_since(Instant::now())))?;
         let now = Instant::now();
-        for (index, readiness) in events.iter() {
-            self.ready(index, readiness, now);
+        for &ready in &*ready {
+            self.ready(ready, now);
         }
+        self.give_up_overdue(now);
         self.take_due(now);
         self.open_due(now);
         if now >= self.next_upkeep {
             self.next_upkeep = now + UPKEEP;
-            self.give_up_overdue(now);
             self.progress.tell(self.thread, &self.work.tally);
         }
         Ok(now)
     }
 
-    fn next_alarm(&self) -> Option<Instant> {
+    /// When there is something to do, even if no socket is ready.
+    fn next_event(&self) -> Instant {
         let opening = self.openings.peek().map(|&Reverse((at, _))| at.max(self.next_opening));
-        opening.into_iter().chain(self.work.next_due()).min()
+        let times = [opening, self.work.next_due(), self.deadlines.next()];
+        times.into_iter().flatten().fold(self.next_upkeep, Instant::min)
     }
 
-    fn ready(&mut self, index: usize, readiness: Readiness, now: Instant) {
+    fn ready(&mut self, ready: Ready, now: Instant) {
+        let index = usize::try_from(ready.token).expect("it was a usize");
         let connection = &mut self.connections[index];
         let mut outcome = Ok(());
         if connection.state == State::Connecting {
-            outcome = connection.connected(readiness.failed, &mut self.work);
+            outcome = connection.connected(ready.failed, &mut self.work);
         }
         // A server may speak at once, and of each change there is only one event.
-        if outcome.is_ok() && connection.state == State::Open && readiness.readable {
-            outcome = connection.receive(&mut self.work, readiness.ended);
+        if outcome.is_ok() && connection.state == State::Open && ready.readable {
+            outcome = connection.receive(&mut self.work, ready.ended);
         }
         match outcome {
             Ok(()) => self.go_on(index, now),
@@ -167,8 +175,9 @@ impl<'a> Engine<'a> {
         match connection.state {
             State::Open => {
                 if let Err(reason) = connection.send(&self.work) {
-                    self.lose(index, reason, now);
+                    return self.lose(index, reason, now);
                 }
+                self.arm(index);
             }
             State::Closed if connection.due > 0 => self.open_later(index, now),
             _ => {}
@@ -205,9 +214,10 @@ impl<'a> Engine<'a> {
             self.next_opening = (self.next_opening + opening_pause(self.load.threads)).max(earliest);
             let connection = &mut self.connections[index];
             let begun = connection.connect(self.load.address, self.load.keep);
-            let added = begun.and_then(|socket| self.poller.add(socket, index));
-            if let Err(error) = added {
-                self.lose(index, reason_of(&error, Reason::ConnectTimeout), now);
+            let watched = begun.and_then(|socket| self.poller.watch(socket, index as u64, Interest::Changes));
+            match watched {
+                Ok(()) => self.arm(index),
+                Err(error) => self.lose(index, reason_of(&error, Reason::ConnectTimeout), now),
             }
         }
     }
@@ -226,17 +236,20 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Makes sure that the connection is looked at by its deadline.
+    fn arm(&mut self, index: usize) {
+        if let Some((deadline, _)) = self.connections[index].deadline(self.load) {
+            self.deadlines.arm(index, deadline);
+        }
+    }
+
+    /// Gives up what has taken too long.
     fn give_up_overdue(&mut self, now: Instant) {
-        for index in 0..self.connections.len() {
-            let connection = &self.connections[index];
-            let (limit, reason) = match connection.state {
-                State::Connecting => (self.load.connect_timeout, Reason::ConnectTimeout),
-                State::Open if connection.unanswered > 0 => (self.load.reply_timeout, Reason::ReplyTimeout),
-                _ => continue,
-            };
-            if now.saturating_duration_since(connection.waits_since) > limit {
+        while let Some(index) = self.deadlines.take_expired(now) {
+            if let Some(reason) = self.connections[index].overdue(self.load, now) {
                 self.lose(index, reason, now);
             }
+            self.arm(index);
         }
     }
 }

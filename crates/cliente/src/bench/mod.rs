@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! flags ──► run: a thread each ──► tally ──► report, json, hdr
-//!            engine ── poller
+//!            engine ── reactor
 //!              └─ connection ── mix, pace
 //! ```
 //!
@@ -27,7 +27,6 @@ mod export;
 pub mod flags;
 mod mix;
 mod pace;
-mod poller;
 pub mod progress;
 pub mod report;
 pub mod tally;
@@ -35,6 +34,7 @@ mod work;
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::panic;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,6 +44,7 @@ pub use mix::MOST_DEPTH;
 use mix::Mix;
 use pace::Times;
 use progress::Progress;
+use rustix::thread::set_current_timer_slack;
 use tally::Tally;
 
 /// No more connections are opened in a second. Hosts and firewalls remember each for minutes; Linux, by default, a
@@ -123,7 +124,14 @@ fn on_threads<'a, T: Send>(
 ) -> io::Result<Vec<T>> {
     thread::scope(|scope| {
         let job = &job;
-        let threads: Vec<_> = engines.into_iter().map(|engine| scope.spawn(move || job(engine))).collect();
+        let on_thread = |engine| {
+            scope.spawn(move || {
+                // By default the kernel may end a wait 50 µs late, and each latency of an open loop would include that.
+                set_current_timer_slack(NonZeroU64::new(1))?;
+                job(engine)
+            })
+        };
+        let threads: Vec<_> = engines.into_iter().map(on_thread).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
