@@ -79,15 +79,33 @@ impl Connection {
 
     /// The socket is ready, or failed: the connection is made, or not.
     pub(super) fn connected(&mut self, failed: bool, work: &mut Work) -> Result<(), Reason> {
-        let error =
-            self.socket.as_ref().filter(|_| failed).and_then(|socket| socket.take_error().transpose());
-        if let Some(Ok(error) | Err(error)) = error {
-            return Err(reason_of(&error, Reason::ConnectTimeout));
+        if failed {
+            self.check_for_error()?;
         }
         self.state = State::Open;
         record(&mut work.tally.connect, self.started.elapsed(), 1);
         work.tally.connections += 1;
         Ok(())
+    }
+
+    fn check_for_error(&self) -> Result<(), Reason> {
+        let error = self.socket.as_ref().and_then(|socket| socket.take_error().transpose());
+        match error {
+            Some(Ok(error) | Err(error)) => Err(reason_of(&error, Reason::ConnectTimeout)),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the kernel what has become of the socket, whether or not that has been reported.
+    pub(super) fn catch_up(&mut self, work: &mut Work) -> Result<(), Reason> {
+        if self.state == State::Connecting {
+            self.check_for_error()?;
+            if self.socket.as_ref().is_none_or(|socket| socket.peer_addr().is_err()) {
+                return Ok(());
+            }
+            self.connected(false, work)?;
+        }
+        self.receive(work, false)
     }
 
     /// When to give up what is under way, and the reason to give then.

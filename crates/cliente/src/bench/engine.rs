@@ -111,7 +111,10 @@ impl<'a> Engine<'a> {
         for connection in &mut self.connections {
             self.work.tally.unsent += connection.due as u64;
             if connection.unanswered > 0 {
-                connection.lose(Reason::ReplyTimeout, &mut self.work);
+                let outcome = connection.catch_up(&mut self.work);
+                if outcome.is_err() || connection.unanswered > 0 {
+                    connection.lose(outcome.err().unwrap_or(Reason::ReplyTimeout), &mut self.work);
+                }
             }
         }
         Ok(self.work.tally)
@@ -154,6 +157,10 @@ impl<'a> Engine<'a> {
         if outcome.is_ok() && connection.state == State::Open && ready.readable {
             outcome = connection.receive(&mut self.work, ready.ended);
         }
+        self.proceed(index, outcome, now);
+    }
+
+    fn proceed(&mut self, index: usize, outcome: Result<(), Reason>, now: Instant) {
         match outcome {
             Ok(()) => self.go_on(index, now),
             Err(reason) => self.lose(index, reason, now),
@@ -243,12 +250,20 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Gives up what has taken too long.
+    /// Gives up what has taken too long. The kernel is asked first whether anything has arrived.
     fn give_up_overdue(&mut self, now: Instant) {
         while let Some(index) = self.deadlines.take_expired(now) {
-            if let Some(reason) = self.connections[index].overdue(self.load, now) {
-                self.lose(index, reason, now);
+            let connection = &mut self.connections[index];
+            let mut outcome = Ok(());
+            if connection.overdue(self.load, now).is_some() {
+                // What has arrived is in time, reported or not: a stop of the process interrupts a wait, and a wait
+                // reports only so many sockets.
+                outcome = connection.catch_up(&mut self.work);
             }
+            if let Some(reason) = connection.overdue(self.load, now) {
+                outcome = outcome.and(Err(reason));
+            }
+            self.proceed(index, outcome, now);
             self.arm(index);
         }
     }
