@@ -137,7 +137,7 @@ impl<D: Supervised> Supervisor<D> {
 
     async fn drain_until(&mut self, patience: Duration, work: impl Future<Output = ()>) -> bool {
         let last_turn = patience / LAST_TURN;
-        let deadline = sleep(patience - last_turn);
+        let deadline = sleep(patience.saturating_sub(last_turn));
         let mut is_last_turn = false;
         tokio::pin!(work, deadline);
         loop {

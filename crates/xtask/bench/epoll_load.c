@@ -1,12 +1,13 @@
 // The least that asking costs: one thread, one epoll, and replies that are counted, not understood.
 // `cargo xtask bench` loads every server with it, so that all get the same requests in the same way.
 //
-//     epoll_load [-m kept|fresh] [-c CONNECTIONS] [-d DEPTH] [-n REQUESTS] [-r RATE] [-q REQUEST] HOST PORT
+//     epoll_load [-m kept|fresh|original] [-c CONNECTIONS] [-d DEPTH] [-n REQUESTS] [-r RATE] [-q REQUEST] HOST PORT
 //
 // kept:  opens CONNECTIONS, asks once on each, prints `ready` and waits for a line (or the end) of standard input;
 //        then sends DEPTH requests at a time on each until REQUESTS are answered, prints what it came to, and keeps
 //        the connections open until standard input ends. `-n 0` only holds them.
 // fresh: a connection for each request, CONNECTIONS at a time, at most RATE a second (0: as fast as it goes).
+// original: the same, but the request is not terminated, and the server closes first.
 //
 // Requests are numbers of every class and lines that are none, or always REQUEST (with `\r` and `\n`), each answered
 // by one line. Whatever is unexpected ends it with status 1, and so do two minutes.
@@ -168,7 +169,24 @@ static void kept(int connections, int depth, long count) {
     wait_for_input(1);
 }
 
-static void fresh(int at_a_time, long count, double rate) {
+// Waits for FIN. Returns whether there was a reply before it.
+static int reply_and_end(int connection) {
+    char bytes[LONGEST * 2];
+    ssize_t total = 0, length;
+    while ((length = recv(connection, bytes, sizeof bytes, 0)) > 0) total += length;
+    if (length < 0) die("recv");
+    return total > 0;
+}
+
+static void ask_unterminated(int connection, int index) {
+    size_t length = begins[index + 1] - begins[index] - 1;
+    // An empty request would be no request.
+    const char *request = length ? requests + begins[index] : "7";
+    if (!length) length = 1;
+    if (send(connection, request, length, MSG_NOSIGNAL) != (ssize_t)length) die("send");
+}
+
+static void fresh(int at_a_time, long count, double rate, int is_original) {
     static int open[MOST_CONNECTIONS];
     puts("ready");
     wait_for_input(0);
@@ -177,8 +195,19 @@ static void fresh(int at_a_time, long count, double rate) {
     for (long answered = 0; answered < count; answered += at_a_time) {
         double early = rate > 0 ? began + answered / rate - now() : 0;
         if (early > 0) usleep(early * 1e6);
-        for (int i = 0; i < at_a_time; i++) ask(open[i] = open_connection(), (answered + i) % LINES, 1);
-        for (int i = 0; i < at_a_time; i++) one_reply(open[i]);
+        for (int i = 0; i < at_a_time; i++) {
+            int request = (answered + i) % LINES;
+            open[i] = open_connection();
+            is_original ? ask_unterminated(open[i], request) : ask(open[i], request, 1);
+        }
+        for (int i = 0; i < at_a_time; i++) {
+            if (!is_original) {
+                one_reply(open[i]);
+            } else if (!reply_and_end(open[i])) {
+                fprintf(stderr, "no reply before the end\n");
+                exit(EXIT_FAILURE);
+            }
+        }
         for (int i = 0; i < at_a_time; i++) close(open[i]);
     }
     report((count + at_a_time - 1) / at_a_time * at_a_time, began, cpu_before);
@@ -186,13 +215,16 @@ static void fresh(int at_a_time, long count, double rate) {
 }
 
 int main(int argument_count, char **arguments) {
-    int connections = 50, depth = 1, is_fresh = 0, option;
+    int connections = 50, depth = 1, is_fresh = 0, is_original = 0, option;
     long count = 100000;
     double rate = 0;
     char *request = NULL;
     while ((option = getopt(argument_count, arguments, "m:c:d:n:r:q:")) != -1) {
         switch (option) {
-        case 'm': is_fresh = !strcmp(optarg, "fresh"); break;
+        case 'm':
+            is_original = !strcmp(optarg, "original");
+            is_fresh = is_original || !strcmp(optarg, "fresh");
+            break;
         case 'c': connections = atoi(optarg); break;
         case 'd': depth = atoi(optarg); break;
         case 'n': count = atol(optarg); break;
@@ -205,7 +237,7 @@ int main(int argument_count, char **arguments) {
                (!request || strlen(request) < LONGEST);
     if (optind + 2 != argument_count || !fits ||
         inet_pton(AF_INET, arguments[optind], &server.sin_addr) != 1) {
-        fprintf(stderr, "usage: epoll_load [-m kept|fresh] [-c CONNECTIONS] [-d DEPTH] [-n REQUESTS] [-r RATE]"
+        fprintf(stderr, "usage: epoll_load [-m kept|fresh|original] [-c CONNECTIONS] [-d DEPTH] [-n REQUESTS] [-r RATE]"
                         " [-q REQUEST] HOST PORT\n");
         return EXIT_FAILURE;
     }
@@ -213,5 +245,5 @@ int main(int argument_count, char **arguments) {
     server.sin_port = htons(atoi(arguments[optind + 1]));
     write_requests(request);
     alarm(DEADLINE);
-    is_fresh ? fresh(connections, count, rate) : kept(connections, depth, count);
+    is_fresh ? fresh(connections, count, rate, is_original) : kept(connections, depth, count);
 }

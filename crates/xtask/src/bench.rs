@@ -103,7 +103,9 @@ fn compare(bench: &Bench, contenders: &[Contender], quick: bool) -> anyhow::Resu
         let servers: Vec<_> = contenders.iter().map(start).collect::<anyhow::Result<_>>()?;
         // All are up, and rest while one is measured: the figures of one case are but seconds apart.
         for case in &cases {
-            for (contender, server) in contenders.iter().zip(&servers) {
+            for (contender, server) in
+                contenders.iter().zip(&servers).filter(|(contender, _)| case.applies_to(contender))
+            {
                 let figure = case.measure(bench, contender, server).with_context(|| contender.name)?;
                 results.add(*case, contender.name, figure);
             }

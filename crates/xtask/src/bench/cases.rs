@@ -9,7 +9,9 @@ use super::process::{await_room_for_connections, resident, rest, sleeps};
 
 const ACTIVE: u32 = 50;
 const IDLE: u32 = 5_000;
-const CROWD: u32 = 10_000;
+const MANY: u32 = 10_000;
+/// This many files fit below a hard limit of 20,000.
+const VERY_MANY: u32 = 18_000;
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,22 +20,26 @@ pub(crate) enum Case {
     Depth16,
     Depth256,
     Fresh,
+    ServerCloses,
     Start,
     Memory,
     WakeUps,
-    Crowd,
+    AmongMany,
+    AmongVeryMany,
 }
 
 impl Case {
     /// In the order in which a server just started is measured: memory first, before any is left over.
-    pub(crate) const MEASURED: [Self; 8] = [
+    pub(crate) const MEASURED: [Self; 10] = [
         Self::Start,
         Self::Memory,
         Self::Depth1,
         Self::Depth16,
         Self::Depth256,
         Self::Fresh,
-        Self::Crowd,
+        Self::ServerCloses,
+        Self::AmongMany,
+        Self::AmongVeryMany,
         Self::WakeUps,
     ];
 
@@ -43,10 +49,12 @@ impl Case {
             Self::Depth16 => "the same, 16 deep",
             Self::Depth256 => "the same, 256 deep",
             Self::Fresh => "CPU per connection of one request",
+            Self::ServerCloses => "the same if the server closes first, of its own figure above",
             Self::Start => "start to first reply",
             Self::Memory => "resident per idle connection, of 5,000",
             Self::WakeUps => "wake-ups a second, idle",
-            Self::Crowd => "rate of 50 among 10,000 open, of their rate alone",
+            Self::AmongMany => "rate of 50 among 10,000 open, of their rate alone",
+            Self::AmongVeryMany => "rate of 50 among 18,000 open, of their rate alone",
         }
     }
 
@@ -56,13 +64,18 @@ impl Case {
             Self::Depth1 | Self::Depth16 | Self::Depth256 | Self::Fresh => "ns",
             Self::Start => "ms",
             Self::Memory => "bytes",
-            Self::WakeUps | Self::Crowd => "",
+            Self::WakeUps | Self::ServerCloses | Self::AmongMany | Self::AmongVeryMany => "",
         }
     }
 
     /// Whether it is told as a ratio to the bare loop's.
     pub(crate) fn is_ratio(self) -> bool {
         !self.unit().is_empty() && self != Self::Memory
+    }
+
+    /// Whether it can be measured of this contender: others never close first.
+    pub(crate) fn applies_to(self, contender: &Contender) -> bool {
+        self != Self::ServerCloses || contender.answers_unterminated
     }
 
     /// Measures `contender` by `server`, which has just been started, or measured otherwise.
@@ -77,17 +90,10 @@ impl Case {
             Self::Depth1 => cpu(bench, server, Shape::kept(ACTIVE, 1, requests(100_000))),
             Self::Depth16 => cpu(bench, server, Shape::kept(ACTIVE, 16, requests(1_600_000))),
             Self::Depth256 => cpu(bench, server, Shape::kept(ACTIVE, 256, requests(10_000_000))),
-            Self::Fresh => {
-                await_room_for_connections()?;
-                let connections = requests(8_000);
-                let paced = Shape {
-                    mode: "fresh",
-                    connections: ACTIVE,
-                    depth: 1,
-                    requests: connections,
-                    rate: 8_000,
-                };
-                cpu(bench, server, paced)
+            Self::Fresh => connections(bench, server, "fresh", requests(8_000)),
+            Self::ServerCloses => {
+                let client_closes = connections(bench, server, "fresh", requests(8_000))?;
+                Ok(connections(bench, server, "original", requests(8_000))? / client_closes)
             }
             Self::Memory => memory(bench, server),
             Self::WakeUps => {
@@ -97,13 +103,8 @@ impl Case {
                 rest(5 * second);
                 Ok(f64::from(u32::try_from(sleeps(server.id())? - before)?) / 5.0)
             }
-            Self::Crowd => {
-                let shape = Shape::kept(ACTIVE, 1, requests(100_000));
-                let alone = Load::open(bench, server, shape)?.run(server)?;
-                let _crowd = Load::open(bench, server, Shape::kept(CROWD, 1, 0))?;
-                let among_others = Load::open(bench, server, shape)?.run(server)?;
-                Ok(among_others.requests_per_second / alone.requests_per_second)
-            }
+            Self::AmongMany => among(bench, server, MANY, requests(100_000)),
+            Self::AmongVeryMany => among(bench, server, VERY_MANY, requests(100_000)),
             Self::Start => Ok(contender.time_to_start(&bench.folder)? * 1e3),
         }
     }
@@ -111,6 +112,21 @@ impl Case {
 
 fn cpu(bench: &Bench, server: &Server, shape: Shape) -> anyhow::Result<f64> {
     Ok(Load::open(bench, server, shape)?.run(server)?.cpu_per_request)
+}
+
+/// Processor time per connection of one request.
+fn connections(bench: &Bench, server: &Server, mode: &'static str, count: u32) -> anyhow::Result<f64> {
+    await_room_for_connections()?;
+    cpu(bench, server, Shape { mode, connections: ACTIVE, depth: 1, requests: count, rate: 8_000 })
+}
+
+/// The rate of the active connections while so many others are open, of their rate alone.
+fn among(bench: &Bench, server: &Server, others: u32, requests: u32) -> anyhow::Result<f64> {
+    let shape = Shape::kept(ACTIVE, 1, requests);
+    let alone = Load::open(bench, server, shape)?.run(server)?;
+    let _others = Load::open(bench, server, Shape::kept(others, 1, 0))?;
+    let among_others = Load::open(bench, server, shape)?.run(server)?;
+    Ok(among_others.requests_per_second / alone.requests_per_second)
 }
 
 /// What a connection adds that has had its reply, beyond what the first hundred left behind.

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const STARTS: usize = 15;
 
 /// Enough for the most connections that a case opens.
-const MOST_CONNECTIONS: &str = "12000";
+const MOST_CONNECTIONS: &str = "19000";
 
 /// A server to be measured.
 pub(crate) struct Contender {
@@ -32,6 +32,8 @@ pub(crate) struct Contender {
     arguments: fn(port: &str) -> Vec<String>,
     /// What it is asked, in the generator's notation; numbers of every class if `None`.
     request: Option<&'static str>,
+    /// Whether it answers a request without a line end, and closes then.
+    pub(crate) answers_unterminated: bool,
 }
 
 /// What a server may run on.
@@ -53,16 +55,25 @@ pub(crate) struct Server {
 
 impl Contender {
     pub(crate) fn bare(program: PathBuf) -> Self {
-        Self { name: "bare epoll echo", program, arguments: |port| vec![port.to_owned()], request: None }
+        Self {
+            name: "bare epoll echo",
+            program,
+            arguments: |port| vec![port.to_owned()],
+            request: None,
+            answers_unterminated: false,
+        }
     }
 
     pub(crate) fn servidor(program: PathBuf) -> Self {
         let arguments = |port: &str| {
             let listen = format!("127.0.0.1:{port}");
             let limit = ["--max-connections", MOST_CONNECTIONS];
-            words(&["--listen", &listen, "--metrics-listen", "127.0.0.1:0", limit[0], limit[1]])
+            // The wait for the end of a request is no work.
+            let wait = ["--unterminated-wait", "1ms"];
+            let metrics = ["--metrics-listen", "127.0.0.1:0"];
+            [words(&["--listen", &listen]), words(&metrics), words(&limit), words(&wait)].concat()
         };
-        Self { name: "servidor", program, arguments, request: None }
+        Self { name: "servidor", program, arguments, request: None, answers_unterminated: true }
     }
 
     /// What its log lines cost is the difference to this one.
@@ -71,7 +82,7 @@ impl Contender {
             let usual = (Self::servidor(PathBuf::new()).arguments)(port);
             [usual, words(&["--log-level", "error"])].concat()
         };
-        Self { name: "servidor, errors only", program, arguments, request: None }
+        Self { name: "servidor, errors only", program, arguments, request: None, answers_unterminated: true }
     }
 
     /// Asked for a key that is not there.
@@ -81,7 +92,13 @@ impl Contender {
             [words(&["--port", port, "--maxclients", MOST_CONNECTIONS]), words(&quiet)].concat()
         };
         let request = Some("*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\nx\\r\\n");
-        Some(Self { name: "redis", program: find_program("redis-server")?, arguments, request })
+        Some(Self {
+            name: "redis",
+            program: find_program("redis-server")?,
+            arguments,
+            request,
+            answers_unterminated: false,
+        })
     }
 
     /// Asked for a key that is not there, and says so: `mn` would be silent about it.
@@ -91,7 +108,13 @@ impl Contender {
             words(&["-l", "127.0.0.1", "-p", port, "-U", "0", "-t", "1", "-u", "root", limit[0], limit[1]])
         };
         let request = Some("mg x\\r\\n");
-        Some(Self { name: "memcached", program: find_program("memcached")?, arguments, request })
+        Some(Self {
+            name: "memcached",
+            program: find_program("memcached")?,
+            arguments,
+            request,
+            answers_unterminated: false,
+        })
     }
 
     /// How long it takes from its start to its first reply: the median of some starts, in seconds.
