@@ -119,6 +119,8 @@ impl Tally {
 // Two cache lines: the processor fetches them in pairs.
 #[repr(align(128))]
 pub(crate) struct LoopMetrics {
+    /// Connections that it has, or will find in its inbox.
+    active: AtomicU64,
     connections: AtomicU64,
     refused: [AtomicU64; 2],
     closed: [AtomicU64; CLOSE_REASONS],
@@ -131,7 +133,13 @@ pub(crate) struct LoopMetrics {
 impl LoopMetrics {
     /// A connection is being served.
     pub(crate) fn connection_served(&self) {
+        add(&self.active, 1);
         add(&self.connections, 1);
+    }
+
+    /// Connections that are being served.
+    pub(crate) fn active(&self) -> u64 {
+        self.active.load(Ordering::Relaxed)
     }
 
     /// A connection was not served.
@@ -141,6 +149,7 @@ impl LoopMetrics {
 
     /// A served connection ended.
     pub(crate) fn connection_closed(&self, reason: CloseReason) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
         add(&self.closed[reason as usize], 1);
     }
 

@@ -45,22 +45,17 @@ impl<K: Kernel> Server<K> {
         settings: &Settings,
         context: &Arc<Context>,
     ) -> io::Result<(Self, Vec<EventLoop<K>>)> {
-        let event_loops = kernels.len();
-        let own = Arc::new(settings.own.clone());
+        let settings = Arc::new(settings.own.clone());
         let (handles, inboxes): (Vec<_>, Vec<_>) =
             kernels.iter().map(|kernel| inbox::<K>(kernel.waker())).unzip();
-        let mut listeners = Some(listeners);
-        let assembled = kernels.into_iter().zip(inboxes).enumerate().map(|(index, (kernel, inbox))| {
-            let acceptor = (index > 0).then(|| handles[0].waker());
-            let (settings, context) = (Arc::clone(&own), Arc::clone(context));
-            let env = Environment::new(kernel, index, handles[index].count(), acceptor, settings, context);
-            match listeners.take() {
-                Some(listeners) => EventLoop::accepting(env, inbox, listeners, handles[1..].to_vec()),
-                None => Ok(EventLoop::receiving(env, inbox, event_loops)),
-            }
-        });
-        let assembled = assembled.collect::<io::Result<_>>()?;
-        Ok((Self { handles }, assembled))
+        let new = |(index, (kernel, inbox)): (usize, (K, _))| {
+            let mut env = Environment::new(kernel, Arc::clone(&settings), Arc::clone(context), index);
+            env.acceptor = (index > 0).then(|| handles[0].waker());
+            EventLoop::new(env, inbox, handles.len())
+        };
+        let mut event_loops: Vec<_> = kernels.into_iter().zip(inboxes).enumerate().map(new).collect();
+        event_loops[0].accept(listeners, handles[1..].to_vec())?;
+        Ok((Self { handles }, event_loops))
     }
 
     /// Puts settings into force, for open connections too.

@@ -3,11 +3,10 @@
 use std::cmp::min_by_key;
 use std::time::Instant;
 
-use super::batch::Buffers;
 use super::{Connection, Next, READ, WRITE};
 use crate::drain::Drain;
 use crate::environment::Environment;
-use crate::kernel::{Errno, Interest, Kernel};
+use crate::kernel::{Errno, Kernel};
 use crate::metrics::CloseReason;
 use crate::settings::Own;
 
@@ -25,14 +24,9 @@ impl<K: Kernel> Connection<K> {
     }
 
     /// Answers what has arrived, gives a newcomer some time if the daemon stops, and closes.
-    pub(super) fn finish(
-        &mut self,
-        reason: CloseReason,
-        buffers: &mut Buffers,
-        env: &mut Environment<K>,
-    ) -> Result<Next, Errno> {
+    pub(super) fn finish(&mut self, reason: CloseReason, env: &mut Environment<K>) -> Result<Next, Errno> {
         loop {
-            match self.flush(&mut buffers.output, env)? {
+            match self.flush(env)? {
                 Some(READ) => {}
                 Some(next) => return Ok(next),
                 None => return Ok(WRITE),
@@ -41,11 +35,11 @@ impl<K: Kernel> Connection<K> {
             if self.read_while_finishing >= MAX_READ {
                 return Ok(Next::Close(reason));
             }
-            match self.read_batch(buffers, env)? {
+            match self.read_batch(env)? {
                 Some(READ) => {}
                 Some(next) => return Ok(next),
                 None if self.may_still_ask(env) => return Ok(READ),
-                None => return self.answer_partial(reason, &mut buffers.output, env),
+                None => return self.answer_partial(reason, env),
             }
         }
     }
@@ -57,21 +51,17 @@ impl<K: Kernel> Connection<K> {
 
     /// [`Connection::deadline`] while the daemon stops.
     pub(super) fn deadline_at_stop(&self, settings: &Own, drain: Drain) -> (Instant, CloseReason) {
-        match self.awaits() {
-            Interest::Write => {
-                let forced = (drain.forced, CloseReason::Forced);
-                min_by_key(self.usual_deadline(settings), forced, |(at, _)| *at)
-            }
-            Interest::Read => (self.first_request_deadline(settings, drain), CloseReason::Stopping),
+        if self.pending.is_none() {
+            return (self.first_request_deadline(settings, drain), CloseReason::Stopping);
         }
+        min_by_key(self.usual_deadline(settings), (drain.forced, CloseReason::Forced), |(at, _)| *at)
     }
 
     /// By when a newcomer must have asked.
     fn first_request_deadline(&self, settings: &Own, drain: Drain) -> Instant {
         if self.partial.is_empty() {
-            drain.first_request
-        } else {
-            drain.first_request.min(self.usual_deadline(settings).0)
+            return drain.first_request;
         }
+        drain.first_request.min(self.usual_deadline(settings).0)
     }
 }

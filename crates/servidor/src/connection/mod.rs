@@ -3,17 +3,18 @@
 //! It is told that its socket is ready ([`Connection::serve`]) or that its deadline has passed ([`Connection::expire`]),
 //! and returns what it waits for next.
 
-pub(crate) mod batch;
+mod batch;
 mod finish;
 mod pending;
 mod record;
 mod send;
 
+use std::ops::Range;
 use std::time::Instant;
 
 use protocol::{PartialLine, WINDOW, decode_unterminated};
 
-use self::batch::{Buffers, Padded, Rest, answer_lines, answer_one};
+use self::batch::{Rest, answer_lines, answer_one};
 use self::pending::Pending;
 pub(crate) use self::record::ConnectionRecord;
 use crate::drain::Drain;
@@ -93,28 +94,22 @@ impl<K: Kernel> Connection<K> {
     ///
     /// Reads at most once, so that others have their turn, unless it is to finish.
     #[inline]
-    pub(crate) fn serve(&mut self, buffers: &mut Buffers, env: &mut Environment<K>) -> Next {
+    pub(crate) fn serve(&mut self, env: &mut Environment<K>) -> Next {
         let next = match self.finishes_for(env.drain) {
-            Some(reason) => self.finish(reason, buffers, env),
-            None if self.pending.is_some() => {
-                self.flush(&mut buffers.output, env).map(|next| next.unwrap_or(WRITE))
-            }
-            None => self.read_batch(buffers, env).map(|next| next.unwrap_or(READ)),
+            Some(reason) => self.finish(reason, env),
+            None if self.pending.is_some() => self.flush(env).map(|next| next.unwrap_or(WRITE)),
+            None => self.read_batch(env).map(|next| next.unwrap_or(READ)),
         };
         next.unwrap_or(Next::Close(CloseReason::Io))
     }
 
     /// Its deadline has passed. Before anything is enforced the kernel is asked once more: what has arrived by now came
     /// in time, however late this process got to run.
-    pub(crate) fn expire(&mut self, buffers: &mut Buffers, env: &mut Environment<K>) -> Next {
-        self.expire_if_not_ready(buffers, env).unwrap_or(Next::Close(CloseReason::Io))
+    pub(crate) fn expire(&mut self, env: &mut Environment<K>) -> Next {
+        self.expire_if_not_ready(env).unwrap_or(Next::Close(CloseReason::Io))
     }
 
-    fn expire_if_not_ready(
-        &mut self,
-        buffers: &mut Buffers,
-        env: &mut Environment<K>,
-    ) -> Result<Next, Errno> {
+    fn expire_if_not_ready(&mut self, env: &mut Environment<K>) -> Result<Next, Errno> {
         // Each pass moves the deadline, adds to a line of at most 64 bytes, or is the last one.
         loop {
             let (deadline, reason) = self.deadline(&env.settings, env.drain);
@@ -122,16 +117,14 @@ impl<K: Kernel> Connection<K> {
                 return Ok(Next::Await(self.awaits()));
             }
             let next = match (reason, &self.pending) {
-                (CloseReason::Stopping, _) => return Ok(self.serve(buffers, env)),
-                (_, Some(_)) => self.flush(&mut buffers.output, env)?,
-                (_, None) => self.read_batch(buffers, env)?,
+                (CloseReason::Stopping, _) => return Ok(self.serve(env)),
+                (_, Some(_)) => self.flush(env)?,
+                (_, None) => self.read_batch(env)?,
             };
             match next {
                 Some(Next::Await(_)) => {}
                 Some(close) => return Ok(close),
-                None if reason == CloseReason::Unterminated => {
-                    return self.answer_partial(reason, &mut buffers.output, env);
-                }
+                None if reason == CloseReason::Unterminated => return self.answer_partial(reason, env),
                 None => return Ok(Next::Close(reason)),
             }
         }
@@ -163,13 +156,12 @@ impl<K: Kernel> Connection<K> {
     }
 
     /// Reads once, and answers. `None`: there was nothing to read.
-    fn read_batch(&mut self, buffers: &mut Buffers, env: &mut Environment<K>) -> Result<Option<Next>, Errno> {
-        let Buffers { input, output } = buffers;
+    fn read_batch(&mut self, env: &mut Environment<K>) -> Result<Option<Next>, Errno> {
         let kept = self.partial.as_bytes().len();
-        input[..kept].copy_from_slice(self.partial.as_bytes());
-        let end = input.len() - WINDOW;
-        let read = match retry(|| env.kernel.receive(&self.socket, &mut input[kept..end])) {
-            Ok(0) => return self.answer_partial(CloseReason::Client, output, env).map(Some),
+        env.input[..kept].copy_from_slice(self.partial.as_bytes());
+        let end = env.input.len() - WINDOW;
+        let read = match retry(|| env.kernel.receive(&self.socket, &mut env.input[kept..end])) {
+            Ok(0) => return self.answer_partial(CloseReason::Client, env).map(Some),
             Ok(read) => read,
             Err(Errno::AGAIN) => return Ok(None),
             Err(error) => return Err(error),
@@ -181,20 +173,16 @@ impl<K: Kernel> Connection<K> {
         if self.finishes_for(env.drain).is_some() {
             self.read_while_finishing += read;
         }
-        self.answer(Padded::new(input, kept + read), output, env).map(Some)
+        self.answer(0..kept + read, env).map(Some)
     }
 
-    /// Answers `input`, which begins with the partial line, as far as the kernel takes the replies.
-    fn answer(
-        &mut self,
-        mut input: Padded<'_>,
-        output: &mut Vec<u8>,
-        env: &mut Environment<K>,
-    ) -> Result<Next, Errno> {
+    /// Answers this range of the input, which begins with the partial line, as far as the kernel takes the replies.
+    fn answer(&mut self, mut range: Range<usize>, env: &mut Environment<K>) -> Result<Next, Errno> {
         loop {
-            output.clear();
             let mut tally = Tally::default();
-            let rest = answer_lines(input, output, &mut tally, &env.context.log, self.record.peer);
+            env.output.clear();
+            let observer = (&env.context.log, self.record.peer);
+            let rest = answer_lines(&mut env.input, range.clone(), &mut env.output, &mut tally, observer);
             let requests = tally.requests();
             if requests > 0 {
                 self.terminated = true;
@@ -203,38 +191,32 @@ impl<K: Kernel> Connection<K> {
                 env.metrics().batch_answered(&tally);
             }
             let (partial, unread, then) = match rest {
-                Rest::Partial(begin) => (input.from(begin).as_bytes(), None, None),
-                Rest::Unread(begin) => (&[][..], Some(input.from(begin)), None),
-                Rest::Oversize => (&[][..], None, Some(CloseReason::Oversize)),
+                Rest::Partial(begin) => (begin..range.end, range.end, None),
+                Rest::Unread(begin) => (begin..begin, begin, None),
+                Rest::Oversize => (0..0, range.end, Some(CloseReason::Oversize)),
             };
-            self.partial.keep(partial);
+            self.partial.keep(&env.input[partial]);
             if requests == 0 {
                 return Ok(READ);
             }
-            let unread_bytes = unread.map_or(&[][..], Padded::as_bytes);
-            match (self.send(output, unread_bytes, then, env)?, unread) {
-                (READ, Some(unread)) => input = unread,
-                (next, _) => return Ok(next),
+            match self.send(unread..range.end, then, env)? {
+                READ if unread < range.end => range.start = unread,
+                next => return Ok(next),
             }
         }
     }
 
     /// Takes the partial line for a request that nothing will terminate, answers it in the peer's own manner, and closes.
-    fn answer_partial(
-        &mut self,
-        reason: CloseReason,
-        output: &mut Vec<u8>,
-        env: &mut Environment<K>,
-    ) -> Result<Next, Errno> {
+    fn answer_partial(&mut self, reason: CloseReason, env: &mut Environment<K>) -> Result<Next, Errno> {
         if self.partial.is_empty() {
             return Ok(Next::Close(reason));
         }
-        output.clear();
         let mut tally = Tally::default();
+        env.output.clear();
         let outcome = decode_unterminated(self.partial.as_bytes());
-        answer_one(&outcome, output, &mut tally, &env.context.log, self.record.peer);
+        answer_one(&outcome, &mut env.output, &mut tally, (&env.context.log, self.record.peer));
         let reason = if self.terminated {
-            output.push(b'\n');
+            env.output.push(b'\n');
             reason
         } else {
             CloseReason::Unterminated
@@ -242,6 +224,6 @@ impl<K: Kernel> Connection<K> {
         self.partial.keep(&[]);
         self.record.requests += 1;
         env.metrics().batch_answered(&tally);
-        self.send(output, &[], Some(reason), env)
+        self.send(0..0, Some(reason), env)
     }
 }

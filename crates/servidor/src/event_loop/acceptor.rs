@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use daemon::accept::{AcceptErrors, AfterError, PAUSE};
 use daemon::listener::BACKLOG;
 
+use super::connections::Connections;
 use super::inbox::{Handle, Message};
-use super::table::Table;
 use crate::connection::{Connection, ConnectionRecord};
 use crate::drain::Drain;
 use crate::environment::Environment;
@@ -22,8 +22,6 @@ use crate::settings::Overload;
 const PAUSE_AT_STOP: Duration = Duration::from_millis(10);
 /// What the queue of a listener can hold (listen(2): the kernel allows one more than was asked for).
 const MAX_QUEUE: usize = BACKLOG.unsigned_abs() as usize + 1;
-/// How many connections are accepted before others have their turn.
-const MAX_ACCEPTS: usize = 64;
 /// How long all permits are taken before there is a warning.
 const FULL_BEFORE_WARNING: Duration = Duration::from_secs(1);
 
@@ -38,15 +36,21 @@ pub(crate) struct Listening<L> {
 
 /// See the module.
 pub(super) struct Acceptor<K: Kernel> {
-    listeners: Vec<Listener<K::Listener>>,
-    /// The other event loops.
-    others: Vec<Handle<K>>,
-    last_connection: u64,
-    full: Option<Full>,
+    listeners: Vec<Listener<K>>,
+    distributor: Distributor<K>,
+    /// Since when all permits have been taken, and whether there was a warning.
+    full: Option<(Instant, bool)>,
 }
 
-struct Listener<L> {
-    listening: Listening<L>,
+/// Gives each connection to the event loop that has the fewest.
+struct Distributor<K: Kernel> {
+    /// The event loops but this one, which is the first.
+    others: Vec<Handle<K>>,
+    last_connection: u64,
+}
+
+struct Listener<K: Kernel> {
+    listening: Listening<K::Listener>,
     is_watched: bool,
     paused_until: Option<Instant>,
     errors: AcceptErrors,
@@ -54,208 +58,180 @@ struct Listener<L> {
     accepted_at_stop: usize,
 }
 
-/// All permits are taken, and connections have to wait.
-#[derive(Clone, Copy)]
-struct Full {
-    since: Instant,
-    is_reported: bool,
-}
-
-/// What came of a call of accept(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Accepted {
-    /// A connection, which is served, refused or closed.
-    Connection,
-    /// Nothing: nobody waits, or the listener pauses.
-    Nothing,
-}
-
 impl<K: Kernel> Acceptor<K> {
     /// Accepts from `listeners` for this event loop and `others`.
     pub(super) fn new(listeners: Vec<Listening<K::Listener>>, others: Vec<Handle<K>>) -> Self {
-        let listener = |listening| Listener {
-            listening,
-            is_watched: false,
-            paused_until: None,
-            errors: AcceptErrors::default(),
-            accepted_at_stop: 0,
-        };
-        let listeners = listeners.into_iter().map(listener).collect();
-        Self { listeners, others, last_connection: 0, full: None }
+        let listeners = listeners.into_iter().map(Listener::new).collect();
+        Self { listeners, distributor: Distributor { others, last_connection: 0 }, full: None }
     }
 
     /// A listener is ready: accepts one connection, so that others have their turn.
-    pub(super) fn serve(
-        &mut self,
-        index: usize,
-        table: &mut Table<K>,
-        env: &mut Environment<K>,
-    ) -> io::Result<()> {
-        // It may be watched no longer since the kernel reported it.
-        if self.listeners.get(index).is_some_and(|listener| listener.is_watched) {
-            self.accept(index, table, env)?;
+    pub(super) fn serve(&mut self, index: usize, connections: &mut Connections<K>) -> io::Result<()> {
+        let env = &mut connections.env;
+        // It may be watched no longer since the kernel reported it, or the last permit may have been taken.
+        let listener =
+            self.listeners.get_mut(index).filter(|listener| listener.is_watched && may_accept(env));
+        if let Some(listener) = listener
+            && let Some((socket, address)) = listener.accept(env)?
+        {
+            self.distributor.admit(socket, address, connections);
         }
         Ok(())
     }
 
     /// Watches the listeners that can be accepted from, and no others: to be called at the end of each turn.
-    pub(super) fn settle(&mut self, table: &mut Table<K>, env: &mut Environment<K>) -> io::Result<()> {
-        let mut nobody_waits = false;
-        for index in 0..self.listeners.len() {
-            let listener = &mut self.listeners[index];
-            if listener.paused_until.is_some_and(|until| until <= env.now) {
-                listener.paused_until = None;
-            }
-            // Connections that have waited for a permit are taken at once.
-            let mut accepts = 0;
-            while !self.listeners[index].is_watched
-                && self.listeners[index].paused_until.is_none()
-                && may_accept(env)
-            {
-                accepts += 1;
-                if accepts > MAX_ACCEPTS {
-                    self.watch(index, env)?;
-                } else if self.accept(index, table, env)? == Accepted::Nothing {
-                    nobody_waits |= self.watch(index, env)?;
-                }
-            }
-            let may_accept = self.listeners[index].paused_until.is_none() && may_accept(env);
-            if self.listeners[index].is_watched && !may_accept {
-                self.forget(index, env);
+    pub(super) fn settle(&mut self, env: &mut Environment<K>) -> io::Result<()> {
+        let may_accept = may_accept(env);
+        // A listener that was watched in this turn would have been ready if anyone had waited.
+        let mut nobody_waits = may_accept;
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            nobody_waits &= listener.is_watched;
+            listener.paused_until = listener.paused_until.filter(|until| *until > env.now);
+            if !may_accept || listener.paused_until.is_some() {
+                listener.forget(env);
+            } else if !listener.is_watched {
+                retry(|| env.kernel.watch_listener(&listener.listening.socket, index))?;
+                listener.is_watched = true;
             }
         }
         self.report_full(nobody_waits, env);
         Ok(())
     }
 
-    /// Warns when all permits have been taken for a while, and says when that is over.
+    /// Warns when all permits have been taken for a while, and says when nobody waits for one any longer.
     fn report_full(&mut self, nobody_waits: bool, env: &Environment<K>) {
         let limit = env.context.limit.limit();
-        let waits = env.settings.overload == Overload::Wait;
-        if waits && !env.context.limit.has_free() {
-            let full = self.full.get_or_insert(Full { since: env.now, is_reported: false });
-            if !full.is_reported && env.now >= full.since + FULL_BEFORE_WARNING {
-                full.is_reported = true;
+        let is_full = env.settings.overload == Overload::Wait && !env.context.limit.has_free();
+        match self.full {
+            None if is_full => self.full = Some((env.now, false)),
+            Some((since, false)) if is_full && env.now >= since + FULL_BEFORE_WARNING => {
+                self.full = Some((since, true));
                 Log::limit_reached(limit);
             }
-        } else if let Some(Full { since, is_reported }) = self.full
-            && (nobody_waits || !waits || !is_reported)
-        {
-            self.full = None;
-            if is_reported {
-                Log::limit_cleared(limit, env.now.saturating_duration_since(since));
+            Some((since, was_reported)) if !is_full && nobody_waits => {
+                self.full = None;
+                if was_reported {
+                    Log::limit_cleared(limit, env.now.saturating_duration_since(since));
+                }
             }
+            _ => {}
         }
     }
 
-    /// When to call [`Acceptor::settle`], if nothing happens before.
-    pub(super) fn next_deadline(&self, drain: Option<Drain>) -> Option<Instant> {
+    /// When to call [`Acceptor::settle`] or [`Acceptor::drain`], if nothing happens before.
+    pub(super) fn next_deadline(&self, env: &Environment<K>) -> Option<Instant> {
         let paused = self.listeners.iter().filter_map(|listener| listener.paused_until);
-        let full =
-            self.full.iter().filter(|full| !full.is_reported).map(|full| full.since + FULL_BEFORE_WARNING);
-        let forced = drain.map(|drain| drain.forced);
-        paused.chain(full.filter(|_| drain.is_none())).chain(forced).min()
+        let full = match self.full {
+            _ if env.drain.is_some() => None,
+            // Whether anyone waits is known after the next wait, which need not last.
+            Some(_) if self.listeners.iter().all(|listener| listener.is_watched) => Some(env.now),
+            Some((since, false)) if !env.context.limit.has_free() => Some(since + FULL_BEFORE_WARNING),
+            _ => None,
+        };
+        paused.chain(full).chain(env.drain.map(|drain| drain.forced)).min()
     }
 
     /// The stop has begun, or goes on: serves those who wait in the queues, even beyond the limit. Their handshake is
     /// done, and closing the listener would reset them. The queues of inherited listeners are the successor's.
     ///
     /// Returns whether all listeners are closed.
-    pub(super) fn drain(&mut self, drain: Drain, table: &mut Table<K>, env: &mut Environment<K>) -> bool {
-        for index in (0..self.listeners.len()).rev() {
-            if !self.drain_queue(index, drain, table, env) {
-                continue;
-            }
-            let Listener { listening, .. } = self.listeners.swap_remove(index);
-            env.kernel.close_listener(listening.socket);
+    pub(super) fn drain(&mut self, drain: Drain, connections: &mut Connections<K>) -> bool {
+        let Self { listeners, distributor, .. } = self;
+        let is_done = |listener: &mut Listener<K>| listener.drain(drain, distributor, connections);
+        let done: Vec<_> = listeners.extract_if(.., is_done).collect();
+        for listener in done {
+            connections.env.kernel.close_listener(listener.listening.socket);
         }
         self.listeners.is_empty()
     }
+}
 
-    /// Returns whether this listener is done with.
-    fn drain_queue(
-        &mut self,
-        index: usize,
-        drain: Drain,
-        table: &mut Table<K>,
-        env: &mut Environment<K>,
-    ) -> bool {
-        self.forget(index, env);
-        let is_over = env.now >= drain.forced;
-        if self.listeners[index].listening.inherited {
-            return true;
+impl<K: Kernel> Listener<K> {
+    fn new(listening: Listening<K::Listener>) -> Self {
+        let errors = AcceptErrors::default();
+        Self { listening, is_watched: false, paused_until: None, errors, accepted_at_stop: 0 }
+    }
+
+    fn forget(&mut self, env: &mut Environment<K>) {
+        if std::mem::take(&mut self.is_watched) {
+            let forgotten = retry(|| env.kernel.forget_listener(&self.listening.socket));
+            forgotten.expect("a watched listener can be forgotten");
         }
-        if self.listeners[index].paused_until.is_some_and(|until| until > env.now) && !is_over {
+    }
+
+    /// Takes the queue. Returns whether the listener is done with.
+    fn drain(
+        &mut self,
+        drain: Drain,
+        distributor: &mut Distributor<K>,
+        connections: &mut Connections<K>,
+    ) -> bool {
+        self.forget(&mut connections.env);
+        let now = connections.env.now;
+        let is_over = now >= drain.forced;
+        if !is_over && self.paused_until.is_some_and(|until| until > now) {
             return false;
         }
-        self.listeners[index].paused_until = None;
-        while self.listeners[index].accepted_at_stop < MAX_QUEUE {
-            match self.accept(index, table, env) {
-                Ok(Accepted::Connection) => self.listeners[index].accepted_at_stop += 1,
+        self.paused_until = None;
+        while !self.listening.inherited && self.accepted_at_stop < MAX_QUEUE {
+            match self.accept(&mut connections.env) {
+                Ok(Some((socket, address))) => {
+                    self.accepted_at_stop += 1;
+                    distributor.admit(socket, address, connections);
+                }
                 // Files have run out: connections that end meanwhile give theirs back.
-                Ok(Accepted::Nothing) if self.listeners[index].paused_until.is_some() => {
-                    self.listeners[index].paused_until = Some(env.now + PAUSE_AT_STOP);
+                Ok(None) if self.paused_until.is_some() => {
+                    self.paused_until = Some(now + PAUSE_AT_STOP);
                     return is_over;
                 }
-                Ok(Accepted::Nothing) | Err(_) => break,
+                Ok(None) | Err(_) => break,
             }
         }
         true
     }
 
-    /// Accepts one connection.
+    /// Accepts one connection. `None`: nobody waits, or the listener pauses.
     ///
     /// # Errors
     ///
-    /// If the listener does not listen any more. Only a restart can bind it again.
-    fn accept(
-        &mut self,
-        index: usize,
-        table: &mut Table<K>,
-        env: &mut Environment<K>,
-    ) -> io::Result<Accepted> {
-        let listener = &mut self.listeners[index];
+    /// If it does not listen any more. Only a restart can bind it again.
+    fn accept(&mut self, env: &mut Environment<K>) -> io::Result<Option<(K::Socket, SocketAddr)>> {
         loop {
-            match retry(|| env.kernel.accept(&listener.listening.socket)) {
+            let error = match retry(|| env.kernel.accept(&self.listening.socket)) {
                 Ok((socket, address)) => {
-                    listener.errors.reset();
+                    self.errors.reset();
+                    // What accepting takes must not count as the next one's service time.
                     env.now = env.kernel.now();
-                    self.admit(socket, address, table, env);
-                    return Ok(Accepted::Connection);
+                    return Ok(Some((socket, address)));
                 }
                 // Another process has the same listener, and was faster.
                 Err(Errno::AGAIN) => {
-                    listener.errors.reset();
-                    return Ok(Accepted::Nothing);
+                    self.errors.reset();
+                    return Ok(None);
                 }
-                Err(error) => {
-                    env.metrics().accept_failed();
-                    env.context.log.accept_failed(error);
-                    match listener.errors.after(error) {
-                        AfterError::Next => {}
-                        AfterError::Pause => {
-                            listener.paused_until = Some(env.now + PAUSE);
-                            return Ok(Accepted::Nothing);
-                        }
-                        AfterError::GiveUp => {
-                            let address = listener.listening.address;
-                            let problem = format!("{address}: the socket does not listen any more: {error}");
-                            return Err(io::Error::new(io::Error::from(error).kind(), problem));
-                        }
-                    }
+                Err(error) => error,
+            };
+            env.metrics().accept_failed();
+            env.context.log.accept_failed(error);
+            match self.errors.after(error) {
+                AfterError::Next => {}
+                AfterError::Pause => {
+                    self.paused_until = Some(env.now + PAUSE);
+                    return Ok(None);
+                }
+                AfterError::GiveUp => {
+                    let problem = format!("{} does not listen any more: {error}", self.listening.address);
+                    return Err(io::Error::new(io::Error::from(error).kind(), problem));
                 }
             }
         }
     }
+}
 
+impl<K: Kernel> Distributor<K> {
     /// Serves a new connection, here or in another event loop; refuses it, or closes it.
-    fn admit(
-        &mut self,
-        socket: K::Socket,
-        address: SocketAddr,
-        table: &mut Table<K>,
-        env: &mut Environment<K>,
-    ) {
+    fn admit(&mut self, socket: K::Socket, address: SocketAddr, connections: &mut Connections<K>) {
+        let env = &mut connections.env;
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         if !env.settings.allow.contains(address.ip()) {
             refused(address, Refusal::NotAllowed, env);
@@ -264,38 +240,19 @@ impl<K: Kernel> Acceptor<K> {
         }
         if env.drain.is_none() && !env.context.limit.has_free() {
             refused(address, Refusal::Overload, env);
-            table.refuse(socket, &[protocol::BUSY, b"\n"].concat(), env);
+            connections.refuse(socket, &[protocol::BUSY, b"\n"].concat());
             return;
         }
         self.last_connection += 1;
         let peer = Peer { connection: self.last_connection, address };
-        let emptiest = self.others.iter().enumerate().min_by_key(|(_, other)| other.connections());
-        if let Some((index, other)) = emptiest.filter(|(_, other)| other.connections() < env.connections()) {
-            // The first event loop is this one.
-            let record = ConnectionRecord::begin(&env.context, index + 1, peer, env.now);
-            other.assign(Connection::new(socket, record));
-        } else {
-            let record = ConnectionRecord::begin(&env.context, env.event_loop, peer, env.now);
-            env.connection_added();
-            table.add(Connection::new(socket, record), env);
-        }
-    }
-
-    /// Watches a listener, unless it pauses. Returns whether it does so.
-    fn watch(&mut self, index: usize, env: &mut Environment<K>) -> io::Result<bool> {
-        let listener = &mut self.listeners[index];
-        if listener.paused_until.is_none() {
-            retry(|| env.kernel.watch_listener(&listener.listening.socket, index))?;
-            listener.is_watched = true;
-        }
-        Ok(listener.is_watched)
-    }
-
-    fn forget(&mut self, index: usize, env: &mut Environment<K>) {
-        let listener = &mut self.listeners[index];
-        if std::mem::take(&mut listener.is_watched) {
-            let forgotten = retry(|| env.kernel.forget_listener(&listener.listening.socket));
-            forgotten.expect("a watched listener can be forgotten");
+        let event_loops = 0..=self.others.len();
+        let emptiest = event_loops.min_by_key(|&event_loop| env.context.metrics.of(event_loop).active());
+        let event_loop = emptiest.expect("there is at least this one");
+        let record = ConnectionRecord::begin(&env.context, event_loop, peer, env.now);
+        let connection = Connection::new(socket, record);
+        match event_loop.checked_sub(1) {
+            Some(other) => self.others[other].send(Message::Connection(connection)),
+            None => connections.add(connection),
         }
     }
 }
@@ -315,8 +272,6 @@ fn refused<K: Kernel>(address: SocketAddr, reason: Refusal, env: &Environment<K>
 impl<K: Kernel> Drop for Acceptor<K> {
     /// However it ends, the others need not wait for connections any longer.
     fn drop(&mut self) {
-        for other in &self.others {
-            other.send(Message::LastConnection);
-        }
+        self.distributor.others.iter().for_each(|other| other.send(Message::LastConnection));
     }
 }

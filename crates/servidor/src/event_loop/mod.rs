@@ -3,9 +3,9 @@
 //! It is a thread beside the runtime, since a task of the runtime for each connection costs more: see ARCHITECTURE.md.
 
 mod acceptor;
+mod connections;
 mod inbox;
 mod lingering;
-mod table;
 
 use std::io;
 use std::time::Instant;
@@ -14,15 +14,14 @@ use daemon::notify::Pulse;
 
 use self::acceptor::Acceptor;
 pub(crate) use self::acceptor::Listening;
+use self::connections::Connections;
 pub(crate) use self::inbox::{Handle, Inbox, Message, inbox};
-use self::table::Table;
 use crate::environment::Environment;
 use crate::kernel::{Kernel, Ready};
 
 /// See the module.
 pub(crate) struct EventLoop<K: Kernel> {
-    env: Environment<K>,
-    table: Table<K>,
+    connections: Connections<K>,
     inbox: Inbox<K>,
     source: Source<K>,
     ready: Vec<Ready>,
@@ -39,32 +38,24 @@ enum Source<K: Kernel> {
 }
 
 impl<K: Kernel> EventLoop<K> {
-    /// The event loop that accepts, for itself and for `others`.
+    /// One of `event_loops`, which finds its connections in its inbox.
+    pub(crate) fn new(env: Environment<K>, inbox: Inbox<K>, event_loops: usize) -> Self {
+        let connections = Connections::new(env, event_loops);
+        Self { connections, inbox, source: Source::Inbox, ready: Vec::new() }
+    }
+
+    /// Makes it accept from `listeners`, for itself and for `others`.
     ///
     /// # Errors
     ///
     /// If a listener cannot be watched.
-    pub(crate) fn accepting(
-        env: Environment<K>,
-        inbox: Inbox<K>,
+    pub(crate) fn accept(
+        &mut self,
         listeners: Vec<Listening<K::Listener>>,
         others: Vec<Handle<K>>,
-    ) -> io::Result<Self> {
-        let event_loops = 1 + others.len();
-        let acceptor = Acceptor::new(listeners, others);
-        let mut event_loop = Self::new(env, inbox, event_loops, Source::Acceptor(acceptor));
-        event_loop.settle()?;
-        Ok(event_loop)
-    }
-
-    /// One of `event_loops`, which finds its connections in its inbox.
-    pub(crate) fn receiving(env: Environment<K>, inbox: Inbox<K>, event_loops: usize) -> Self {
-        Self::new(env, inbox, event_loops, Source::Inbox)
-    }
-
-    fn new(env: Environment<K>, inbox: Inbox<K>, event_loops: usize, source: Source<K>) -> Self {
-        let table = Table::new(env.event_loop, event_loops);
-        Self { env, table, inbox, source, ready: Vec::new() }
+    ) -> io::Result<()> {
+        self.source = Source::Acceptor(Acceptor::new(listeners, others));
+        self.settle()
     }
 
     /// Runs until no connection is left and none will come. `pulse` shows that it goes on.
@@ -73,7 +64,7 @@ impl<K: Kernel> EventLoop<K> {
     ///
     /// If the kernel does not let it wait or accept any more.
     pub(crate) fn run(mut self, pulse: &Pulse) -> io::Result<()> {
-        while self.turn(pulse.due_after(self.env.now))? {
+        while self.turn(pulse.due_after(self.connections.env.now))? {
             pulse.beat();
         }
         Ok(())
@@ -87,27 +78,27 @@ impl<K: Kernel> EventLoop<K> {
     pub(crate) fn turn(&mut self, wake_by: Option<Instant>) -> io::Result<bool> {
         let deadline = [self.next_deadline(), wake_by].into_iter().flatten().min();
         let mut ready = std::mem::take(&mut self.ready);
-        self.env.kernel.wait(&mut ready, deadline)?;
-        self.env.now = self.env.kernel.now();
+        self.connections.env.kernel.wait(&mut ready, deadline)?;
+        self.connections.env.now = self.connections.env.kernel.now();
         for ready in ready.drain(..) {
             self.act_on(ready)?;
         }
         self.ready = ready;
-        self.table.expire(&mut self.env);
+        self.connections.expire();
         self.settle()?;
         Ok(!self.is_over())
     }
 
     fn act_on(&mut self, ready: Ready) -> io::Result<()> {
         match (ready, &mut self.source) {
-            (Ready::Connection(key), _) => self.table.serve(key, &mut self.env),
+            (Ready::Connection(key), _) => self.connections.serve(key),
             (Ready::Listener(index), Source::Acceptor(acceptor)) => {
-                acceptor.serve(index, &mut self.table, &mut self.env)?;
+                acceptor.serve(index, &mut self.connections)?;
             }
             (Ready::Listener(_), _) => {}
             (Ready::Waker, _) => {
-                self.env.kernel.acknowledge_wake();
-                while let Some(message) = self.inbox.next() {
+                self.connections.env.kernel.acknowledge_wake();
+                while let Ok(message) = self.inbox.try_recv() {
                     self.receive(message);
                 }
             }
@@ -117,17 +108,17 @@ impl<K: Kernel> EventLoop<K> {
 
     fn receive(&mut self, message: Message<K>) {
         match message {
-            Message::Connection(connection) => self.table.add(connection, &mut self.env),
+            Message::Connection(connection) => self.connections.add(connection),
             Message::LastConnection => self.source = Source::None,
             Message::Settings(settings) => {
-                self.env.settings = settings;
-                self.table.apply_settings(&mut self.env);
+                self.connections.env.settings = settings;
+                self.connections.apply_settings();
             }
             Message::Stop(drain) => {
                 #[cfg(feature = "simulation")]
-                crate::fail_point::reached("drain", self.env.event_loop);
-                self.env.drain = Some(drain);
-                self.table.drain(&mut self.env);
+                crate::fail_point::reached("drain", self.connections.env.event_loop);
+                self.connections.env.drain = Some(drain);
+                self.connections.drain();
             }
         }
     }
@@ -135,13 +126,11 @@ impl<K: Kernel> EventLoop<K> {
     /// Sees to the listeners at the end of a turn.
     fn settle(&mut self) -> io::Result<()> {
         let Source::Acceptor(acceptor) = &mut self.source else { return Ok(()) };
-        match self.env.drain {
-            None => acceptor.settle(&mut self.table, &mut self.env)?,
-            Some(drain) => {
-                if acceptor.drain(drain, &mut self.table, &mut self.env) {
-                    self.source = Source::None;
-                }
-            }
+        let Some(drain) = self.connections.env.drain else {
+            return acceptor.settle(&mut self.connections.env);
+        };
+        if acceptor.drain(drain, &mut self.connections) {
+            self.source = Source::None;
         }
         Ok(())
     }
@@ -149,19 +138,19 @@ impl<K: Kernel> EventLoop<K> {
     /// When to act, if nothing happens before.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let acceptor = match &self.source {
-            Source::Acceptor(acceptor) => acceptor.next_deadline(self.env.drain),
+            Source::Acceptor(acceptor) => acceptor.next_deadline(&self.connections.env),
             Source::Inbox | Source::None => None,
         };
-        [self.table.next_deadline(), acceptor].into_iter().flatten().min()
+        [self.connections.next_deadline(), acceptor].into_iter().flatten().min()
     }
 
     fn is_over(&self) -> bool {
-        matches!(self.source, Source::None) && self.table.is_empty()
+        matches!(self.source, Source::None) && self.connections.is_empty()
     }
 
     /// What it holds.
     #[cfg(feature = "simulation")]
-    pub(crate) fn census(&self) -> table::Census {
-        self.table.census()
+    pub(crate) fn census(&self) -> connections::Census {
+        self.connections.census()
     }
 }

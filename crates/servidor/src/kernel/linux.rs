@@ -37,7 +37,7 @@ impl Linux {
     /// If the process or the host has too many open files.
     pub(crate) fn new() -> io::Result<Self> {
         let (poller, waker) = (Poller::new()?, Waker::new()?);
-        poller.watch(&waker, WAKER, reactor::Interest::Read)?;
+        poller.watch(&waker, WAKER, Interest::Read)?;
         Ok(Self { poller, waker, reported: Vec::new() })
     }
 }
@@ -71,7 +71,7 @@ impl Kernel for Linux {
     }
 
     fn watch_listener(&mut self, listener: &TcpListener, index: usize) -> Result<(), Errno> {
-        errno(self.poller.watch(listener, LISTENERS | index as u64, reactor::Interest::Read))
+        errno(self.poller.watch(listener, LISTENERS | index as u64, Interest::Read))
     }
 
     fn forget_listener(&mut self, listener: &TcpListener) -> Result<(), Errno> {
@@ -89,11 +89,11 @@ impl Kernel for Linux {
     }
 
     fn watch(&mut self, socket: &Socket, key: usize, interest: Interest) -> Result<(), Errno> {
-        errno(self.poller.watch(&socket.0, key as u64, interest.into()))
+        errno(self.poller.watch(&socket.0, key as u64, interest))
     }
 
     fn change(&mut self, socket: &Socket, key: usize, interest: Interest) -> Result<(), Errno> {
-        errno(self.poller.change(&socket.0, key as u64, interest.into()))
+        errno(self.poller.change(&socket.0, key as u64, interest))
     }
 
     #[inline]
@@ -125,15 +125,6 @@ impl Kernel for Linux {
 impl Wake for Waker {
     fn wake(&self) {
         Self::wake(self);
-    }
-}
-
-impl From<Interest> for reactor::Interest {
-    fn from(interest: Interest) -> Self {
-        match interest {
-            Interest::Read => Self::Read,
-            Interest::Write => Self::Write,
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+pub(crate) use reactor::Interest;
 pub(crate) use rustix::io::Errno;
 
 /// The kernel, as one event loop sees it. Sockets do not block.
@@ -71,15 +72,6 @@ pub(crate) trait Kernel {
 pub(crate) trait Wake {
     /// The next wait, or the one under way, reports [`Ready::Waker`].
     fn wake(&self);
-}
-
-/// What a connection is watched for. The end of the connection is always reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interest {
-    /// Bytes to read, or the end of the stream.
-    Read,
-    /// Room to write.
-    Write,
 }
 
 /// What is ready.

@@ -1,4 +1,4 @@
-//! The connections of one event loop, by key: added, served, expired and closed.
+//! The connections of one event loop: added, served, expired and closed.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,10 +8,9 @@ use reactor::Deadlines;
 use slab::Slab;
 
 use super::lingering::{Lingering, MAX_LINGERING};
-use crate::connection::batch::Buffers;
 use crate::connection::{Connection, Next};
 use crate::environment::Environment;
-use crate::kernel::{Errno, Interest, Kernel, retry};
+use crate::kernel::{Errno, Interest, Kernel, Wake as _, retry};
 use crate::metrics::CloseReason;
 
 /// How many connections may wait for peers that do not read, in the whole process. What they hold is the largest part of
@@ -19,10 +18,10 @@ use crate::metrics::CloseReason;
 pub(crate) const MAX_STALLED: usize = 128;
 
 /// See the module.
-pub(super) struct Table<K: Kernel> {
+pub(super) struct Connections<K: Kernel> {
+    pub(super) env: Environment<K>,
     entries: Slab<Entry<K>>,
     deadlines: Deadlines,
-    buffers: Buffers,
     /// Keys of connections that wait for their peers to read, in no order.
     stalled: Vec<usize>,
     max_stalled: usize,
@@ -46,14 +45,15 @@ pub(crate) struct Census {
     pub(crate) held_bytes: usize,
 }
 
-impl<K: Kernel> Table<K> {
-    /// No connections. This is the table of the event loop with this index among `event_loops`.
-    pub(super) fn new(event_loop: usize, event_loops: usize) -> Self {
+impl<K: Kernel> Connections<K> {
+    /// No connections, in one of `event_loops`.
+    pub(super) fn new(env: Environment<K>, event_loops: usize) -> Self {
+        let event_loop = env.event_loop;
         let share = |total: usize| total / event_loops + usize::from(event_loop < total % event_loops);
         Self {
+            env,
             entries: Slab::new(),
             deadlines: Deadlines::default(),
-            buffers: Buffers::default(),
             stalled: Vec::new(),
             max_stalled: share(MAX_STALLED).max(1),
             lingering: VecDeque::new(),
@@ -72,32 +72,33 @@ impl<K: Kernel> Table<K> {
     }
 
     /// Serves `connection` from now on.
-    pub(super) fn add(&mut self, connection: Connection<K>, env: &mut Environment<K>) {
+    pub(super) fn add(&mut self, connection: Connection<K>) {
         let key = self.entries.insert(Entry::Serving(connection));
         let Entry::Serving(connection) = &self.entries[key] else { unreachable!("it was just added") };
-        match retry(|| env.kernel.watch(connection.socket(), key, Interest::Read)) {
-            Ok(()) if env.drain.is_some() => self.serve(key, env),
-            Ok(()) => self.deadlines.arm(key, connection.deadline(&env.settings, None).0),
-            Err(_) => self.close(key, CloseReason::Io, env),
+        match retry(|| self.env.kernel.watch(connection.socket(), key, Interest::Read)) {
+            Ok(()) if self.env.drain.is_some() => self.serve(key),
+            Ok(()) => self.deadlines.arm(key, connection.deadline(&self.env.settings, None).0),
+            Err(_) => self.close(key, CloseReason::Io),
         }
     }
 
     /// Goes on with whatever is ready, unless it has been closed since the kernel reported it.
     #[inline]
-    pub(super) fn serve(&mut self, key: usize, env: &mut Environment<K>) {
+    pub(super) fn serve(&mut self, key: usize) {
         match self.entries.get(key) {
             Some(Entry::Serving(_)) => {
-                let before = env.now;
-                self.step(key, env, Connection::serve);
-                if env.now == before {
+                let before = self.env.now;
+                self.step(key, Connection::serve);
+                if self.env.now == before {
                     // Nothing was answered: the next one's service time must not include what this took.
-                    env.now = env.kernel.now();
+                    self.env.now = self.env.kernel.now();
                 }
             }
             Some(Entry::Lingering(lingering)) => {
-                let may_send_more = lingering.drop_input(&mut env.kernel, &mut self.buffers.input);
+                let may_send_more = lingering.drop_input(&mut self.env.kernel, &mut self.env.input);
                 if !may_send_more {
-                    env.kernel.close(self.remove_lingering(key).into_socket());
+                    let lingering = self.remove_lingering(key);
+                    self.env.kernel.close(lingering.into_socket());
                 }
             }
             None => {}
@@ -105,81 +106,78 @@ impl<K: Kernel> Table<K> {
     }
 
     /// Lets everything look at settings that have changed.
-    pub(super) fn apply_settings(&mut self, env: &mut Environment<K>) {
+    pub(super) fn apply_settings(&mut self) {
         let mut not_allowed = Vec::new();
         for (key, entry) in &mut self.entries {
             let Entry::Serving(connection) = entry else { continue };
-            if connection.apply(&env.settings) {
-                self.deadlines.arm(key, connection.deadline(&env.settings, env.drain).0);
+            if connection.apply(&self.env.settings) {
+                self.deadlines.arm(key, connection.deadline(&self.env.settings, self.env.drain).0);
             } else {
                 not_allowed.push(key);
             }
         }
         for key in not_allowed {
-            self.serve(key, env);
+            self.serve(key);
         }
     }
 
     /// Lets everything finish: the stop has begun.
-    pub(super) fn drain(&mut self, env: &mut Environment<K>) {
+    pub(super) fn drain(&mut self) {
         let keys: Vec<usize> = self.entries.iter().map(|(key, _)| key).collect();
         for key in keys {
             match self.entries.get(key) {
-                Some(Entry::Serving(_)) => self.serve(key, env),
-                Some(Entry::Lingering(lingering)) => self.deadlines.arm(key, lingering.deadline(env.drain)),
+                Some(Entry::Serving(_)) => self.serve(key),
+                Some(Entry::Lingering(lingering)) => {
+                    self.deadlines.arm(key, lingering.deadline(self.env.drain));
+                }
                 None => {}
             }
         }
     }
 
     /// Acts on the deadlines that have passed.
-    pub(super) fn expire(&mut self, env: &mut Environment<K>) {
-        let now = env.now;
+    pub(super) fn expire(&mut self) {
+        let now = self.env.now;
         while let Some(key) = self.deadlines.take_expired(now) {
             match self.entries.get(key) {
-                Some(Entry::Serving(_)) => self.step(key, env, Connection::expire),
-                Some(Entry::Lingering(lingering)) if lingering.deadline(env.drain) > now => {
-                    self.deadlines.arm(key, lingering.deadline(env.drain));
+                Some(Entry::Serving(_)) => self.step(key, Connection::expire),
+                Some(Entry::Lingering(lingering)) if lingering.deadline(self.env.drain) > now => {
+                    self.deadlines.arm(key, lingering.deadline(self.env.drain));
                 }
-                Some(Entry::Lingering(_)) => self.close_lingering(key, env),
+                Some(Entry::Lingering(_)) => self.close_lingering(key),
                 None => {}
             }
         }
     }
 
     /// One step of the connection with this key. A bug that panics ends this connection, and no other.
-    fn step(
-        &mut self,
-        key: usize,
-        env: &mut Environment<K>,
-        step: impl FnOnce(&mut Connection<K>, &mut Buffers, &mut Environment<K>) -> Next,
-    ) {
+    fn step(&mut self, key: usize, step: impl FnOnce(&mut Connection<K>, &mut Environment<K>) -> Next) {
         let Some(Entry::Serving(connection)) = self.entries.get_mut(key) else { return };
         let awaited = connection.awaits();
-        let next = catch_unwind(AssertUnwindSafe(|| step(connection, &mut self.buffers, env)));
+        let next = catch_unwind(AssertUnwindSafe(|| step(connection, &mut self.env)));
         let outcome = match next.unwrap_or(Next::Close(CloseReason::Panic)) {
             Next::Close(reason) => Err(reason),
             Next::Await(interest) if interest == awaited => Ok(()),
             Next::Await(interest) => {
-                let changed = retry(|| env.kernel.change(connection.socket(), key, interest));
+                let changed = retry(|| self.env.kernel.change(connection.socket(), key, interest));
                 changed.map_err(|_: Errno| CloseReason::Io)
             }
         };
         let is_stalled = connection.awaits() == Interest::Write;
         match outcome {
             Ok(()) => {
-                self.deadlines.arm(key, connection.deadline(&env.settings, env.drain).0);
+                self.deadlines.arm(key, connection.deadline(&self.env.settings, self.env.drain).0);
                 if (awaited == Interest::Write) != is_stalled {
-                    self.set_stalled(key, is_stalled, env);
+                    self.set_stalled(key, is_stalled);
                 }
             }
-            Err(reason) => self.close(key, reason, env),
+            Err(reason) => self.close(key, reason),
         }
     }
 
     /// Takes note of whether a connection waits for its peer to read. Past the bound, the one that has waited longest is
     /// closed.
-    fn set_stalled(&mut self, key: usize, is_stalled: bool, env: &mut Environment<K>) {
+    fn set_stalled(&mut self, key: usize, is_stalled: bool) {
         if !is_stalled {
             self.stalled.retain(|stalled| *stalled != key);
             return;
@@ -191,13 +189,13 @@ impl<K: Kernel> Table<K> {
                 Entry::Lingering(_) => None,
             };
             if let Some(&longest) = self.stalled.iter().min_by_key(since) {
-                self.close(longest, CloseReason::SlowReader, env);
+                self.close(longest, CloseReason::SlowReader);
             }
         }
     }
 
     /// Ends a connection. Its permit is free at the FIN, not when the peer has taken note.
-    fn close(&mut self, key: usize, reason: CloseReason, env: &mut Environment<K>) {
+    fn close(&mut self, key: usize, reason: CloseReason) {
         let Entry::Serving(connection) = self.entries.remove(key) else { unreachable!("it is served") };
         self.deadlines.disarm(key);
         if connection.awaits() == Interest::Write {
@@ -207,57 +205,62 @@ impl<K: Kernel> Table<K> {
         let (socket, record) = connection.into_parts();
         match reason {
             // The kernel would keep what such a peer does not read for minutes.
-            CloseReason::SlowReader | CloseReason::Forced => env.kernel.reset(socket),
-            CloseReason::Client | CloseReason::Io | CloseReason::Panic => env.kernel.close(socket),
-            _ => self.linger(socket, Some(watched), env),
+            CloseReason::SlowReader | CloseReason::Forced => self.env.kernel.reset(socket),
+            CloseReason::Client | CloseReason::Io | CloseReason::Panic => self.env.kernel.close(socket),
+            _ => self.linger(socket, Some(watched)),
         }
-        record.end(reason, env.now);
-        env.connection_ended();
+        record.end(reason, self.env.now);
+        // The event loop that accepts looks for permits at the end of each turn.
+        if let Some(acceptor) = &self.env.acceptor
+            && self.env.context.limit.take_awaited()
+        {
+            acceptor.wake();
+        }
     }
 
     /// Tells a peer why it is not served, and closes.
-    pub(super) fn refuse(&mut self, socket: K::Socket, reply: &[u8], env: &mut Environment<K>) {
+    pub(super) fn refuse(&mut self, socket: K::Socket, reply: &[u8]) {
         let mut sent = 0;
         while sent < reply.len() {
-            match retry(|| env.kernel.send(&socket, &reply[sent..])) {
+            match retry(|| self.env.kernel.send(&socket, &reply[sent..])) {
                 Ok(count) => sent += count,
                 // A new connection has room for this in its send buffer, unless the peer has gone.
                 Err(_) => break,
             }
         }
-        self.linger(socket, None, env);
+        self.linger(socket, None);
     }
 
     /// Sends FIN, and lets the socket linger. The oldest one makes room. `watched`: by which key, and for what.
-    fn linger(&mut self, socket: K::Socket, watched: Option<(usize, Interest)>, env: &mut Environment<K>) {
-        if retry(|| env.kernel.shut_down(&socket)).is_err() {
+    fn linger(&mut self, socket: K::Socket, watched: Option<(usize, Interest)>) {
+        if retry(|| self.env.kernel.shut_down(&socket)).is_err() {
             // The peer has gone.
-            env.kernel.close(socket);
+            self.env.kernel.close(socket);
             return;
         }
         let entry = self.entries.vacant_entry();
         let key = entry.key();
         let is_watched = match watched {
             Some(watched) if watched == (key, Interest::Read) => Ok(()),
-            Some(_) => retry(|| env.kernel.change(&socket, key, Interest::Read)),
-            None => retry(|| env.kernel.watch(&socket, key, Interest::Read)),
+            Some(_) => retry(|| self.env.kernel.change(&socket, key, Interest::Read)),
+            None => retry(|| self.env.kernel.watch(&socket, key, Interest::Read)),
         };
-        let lingering = Lingering::new(socket, env.now);
-        self.deadlines.arm(key, lingering.deadline(env.drain));
+        let lingering = Lingering::new(socket, self.env.now);
+        self.deadlines.arm(key, lingering.deadline(self.env.drain));
         entry.insert(Entry::Lingering(lingering));
         self.lingering.push_back(key);
         if is_watched.is_err() {
-            self.close_lingering(key, env);
+            self.close_lingering(key);
         } else if self.lingering.len() > self.max_lingering {
-            self.close_lingering(self.lingering[0], env);
+            self.close_lingering(self.lingering[0]);
         }
     }
 
     /// Closes a lingering socket. What has arrived is dropped first: unread bytes would turn the close into a reset.
-    fn close_lingering(&mut self, key: usize, env: &mut Environment<K>) {
+    fn close_lingering(&mut self, key: usize) {
         let lingering = self.remove_lingering(key);
-        lingering.drop_input(&mut env.kernel, &mut self.buffers.input);
-        env.kernel.close(lingering.into_socket());
+        lingering.drop_input(&mut self.env.kernel, &mut self.env.input);
+        self.env.kernel.close(lingering.into_socket());
     }
 
     fn remove_lingering(&mut self, key: usize) -> Lingering<K> {
