@@ -17,6 +17,7 @@ use protocol::{PartialLine, WINDOW, decode_unterminated};
 use self::batch::{Rest, answer_lines, answer_one};
 use self::pending::Pending;
 pub(crate) use self::record::ConnectionRecord;
+pub(crate) use self::send::send_some;
 use crate::drain::Drain;
 use crate::environment::Environment;
 use crate::kernel::{Errno, Interest, Kernel, retry};

@@ -68,7 +68,7 @@ impl<K: Kernel> Connection<K> {
 }
 
 /// Sends until the kernel takes no more. Returns how many bytes it has taken.
-fn send_some<K: Kernel>(kernel: &mut K, socket: &K::Socket, bytes: &[u8]) -> Result<usize, Errno> {
+pub(crate) fn send_some<K: Kernel>(kernel: &mut K, socket: &K::Socket, bytes: &[u8]) -> Result<usize, Errno> {
     let mut sent = 0;
     while sent < bytes.len() {
         match retry(|| kernel.send(socket, &bytes[sent..])) {

@@ -8,7 +8,7 @@ use reactor::Deadlines;
 use slab::Slab;
 
 use super::lingering::{Lingering, MAX_LINGERING};
-use crate::connection::{Connection, Next};
+use crate::connection::{Connection, Next, send_some};
 use crate::environment::Environment;
 use crate::kernel::{Errno, Interest, Kernel, Wake as _, retry};
 use crate::metrics::CloseReason;
@@ -78,7 +78,7 @@ impl<K: Kernel> Connections<K> {
         match retry(|| self.env.kernel.watch(connection.socket(), key, Interest::Read)) {
             Ok(()) if self.env.drain.is_some() => self.serve(key),
             Ok(()) => self.deadlines.arm(key, connection.deadline(&self.env.settings, None).0),
-            Err(_) => self.close(key, CloseReason::Io),
+            Err(_) => self.close(key, CloseReason::Io, Interest::Read),
         }
     }
 
@@ -163,15 +163,13 @@ impl<K: Kernel> Connections<K> {
                 changed.map_err(|_: Errno| CloseReason::Io)
             }
         };
-        let is_stalled = connection.awaits() == Interest::Write;
-        match outcome {
-            Ok(()) => {
-                self.deadlines.arm(key, connection.deadline(&self.env.settings, self.env.drain).0);
-                if (awaited == Interest::Write) != is_stalled {
-                    self.set_stalled(key, is_stalled);
-                }
-            }
-            Err(reason) => self.close(key, reason),
+        if let Err(reason) = outcome {
+            return self.close(key, reason, awaited);
+        }
+        self.deadlines.arm(key, connection.deadline(&self.env.settings, self.env.drain).0);
+        if connection.awaits() != awaited {
+            let is_stalled = connection.awaits() == Interest::Write;
+            self.set_stalled(key, is_stalled);
         }
     }
 
@@ -184,30 +182,27 @@ impl<K: Kernel> Connections<K> {
         }
         self.stalled.push(key);
         if self.stalled.len() > self.max_stalled {
-            let since = |key: &&usize| match &self.entries[**key] {
-                Entry::Serving(connection) => connection.stalled_since(),
-                Entry::Lingering(_) => None,
+            let since = |key: &&usize| match self.entries.get(**key) {
+                Some(Entry::Serving(connection)) => connection.stalled_since(),
+                _ => None,
             };
             if let Some(&longest) = self.stalled.iter().min_by_key(since) {
-                self.close(longest, CloseReason::SlowReader);
+                self.close(longest, CloseReason::SlowReader, Interest::Write);
             }
         }
     }
 
-    /// Ends a connection. Its permit is free at the FIN, not when the peer has taken note.
-    fn close(&mut self, key: usize, reason: CloseReason) {
+    /// Ends a connection, which is `watched` for this. Its permit is free at the FIN, not when the peer has taken note.
+    fn close(&mut self, key: usize, reason: CloseReason, watched: Interest) {
         let Entry::Serving(connection) = self.entries.remove(key) else { unreachable!("it is served") };
         self.deadlines.disarm(key);
-        if connection.awaits() == Interest::Write {
-            self.stalled.retain(|stalled| *stalled != key);
-        }
-        let watched = (key, connection.awaits());
+        self.stalled.retain(|stalled| *stalled != key);
         let (socket, record) = connection.into_parts();
         match reason {
             // The kernel would keep what such a peer does not read for minutes.
             CloseReason::SlowReader | CloseReason::Forced => self.env.kernel.reset(socket),
             CloseReason::Client | CloseReason::Io | CloseReason::Panic => self.env.kernel.close(socket),
-            _ => self.linger(socket, Some(watched)),
+            _ => self.linger(socket, Some((key, watched))),
         }
         record.end(reason, self.env.now);
         // The event loop that accepts looks for permits at the end of each turn.
@@ -220,14 +215,8 @@ impl<K: Kernel> Connections<K> {
 
     /// Tells a peer why it is not served, and closes.
     pub(super) fn refuse(&mut self, socket: K::Socket, reply: &[u8]) {
-        let mut sent = 0;
-        while sent < reply.len() {
-            match retry(|| self.env.kernel.send(&socket, &reply[sent..])) {
-                Ok(count) => sent += count,
-                // A new connection has room for this in its send buffer, unless the peer has gone.
-                Err(_) => break,
-            }
-        }
+        // A new connection has room for this in its send buffer, unless the peer has gone.
+        let _ = send_some(&mut self.env.kernel, &socket, reply);
         self.linger(socket, None);
     }
 
