@@ -123,6 +123,8 @@ impl<K: Kernel> Connection<K> {
                 (_, None) => self.read_batch(env)?,
             };
             match next {
+                // Its replies have been taken at last: nothing else is waited for.
+                Some(READ) if self.finishes_for(env.drain).is_some() => return Ok(self.serve(env)),
                 Some(Next::Await(_)) => {}
                 Some(close) => return Ok(close),
                 None if reason == CloseReason::Unterminated => return self.answer_partial(reason, env),
