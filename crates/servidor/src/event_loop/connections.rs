@@ -72,11 +72,13 @@ impl<K: Kernel> Connections<K> {
     }
 
     /// Serves `connection` from now on.
-    pub(super) fn add(&mut self, connection: Connection<K>) {
+    pub(super) fn add(&mut self, mut connection: Connection<K>) {
+        // It was accepted under settings that may have changed on its way here.
+        let finishes = !connection.apply(&self.env.settings) || self.env.drain.is_some();
         let key = self.entries.insert(Entry::Serving(connection));
         let Entry::Serving(connection) = &self.entries[key] else { unreachable!("it was just added") };
         match retry(|| self.env.kernel.watch(connection.socket(), key, Interest::Read)) {
-            Ok(()) if self.env.drain.is_some() => self.serve(key),
+            Ok(()) if finishes => self.serve(key),
             Ok(()) => self.deadlines.arm(key, connection.deadline(&self.env.settings, None).0),
             Err(_) => self.close(key, CloseReason::Io, Interest::Read),
         }
