@@ -59,8 +59,7 @@ impl<K: Kernel> Server<K> {
     }
 
     /// Puts settings into force, for open connections too.
-    pub(crate) fn apply(&self, context: &Context, settings: &Arc<Own>) {
-        context.limit.set_limit(settings.max_connections.as_usize());
+    pub(crate) fn apply(&self, settings: &Arc<Own>) {
         for handle in &self.handles {
             handle.send(Message::Settings(Arc::clone(settings)));
         }
@@ -77,7 +76,6 @@ impl<K: Kernel> Server<K> {
 /// A server that runs.
 pub struct Serving {
     server: Server<Linux>,
-    context: Arc<Context>,
     /// How each event loop ended.
     ended: UnboundedReceiver<anyhow::Result<()>>,
 }
@@ -113,7 +111,7 @@ impl Serving {
             let max_connections = context.limit.limit();
             tracing::info!(%address, max_connections, inherited, "listening");
         }
-        Ok(Self { server, context: Arc::clone(context), ended })
+        Ok(Self { server, ended })
     }
 
     /// Waits for `stop`, and puts settings into force when they change, for open connections too.
@@ -135,7 +133,7 @@ impl Serving {
                 }
                 Ok(()) = settings.changed() => {
                     let own = Arc::new(settings.borrow_and_update().own.clone());
-                    self.server.apply(&self.context, &own);
+                    self.server.apply(&own);
                 }
             }
         }

@@ -111,6 +111,10 @@ impl<K: Kernel> EventLoop<K> {
             Message::Connection(connection) => self.connections.add(connection),
             Message::LastConnection => self.source = Source::None,
             Message::Settings(settings) => {
+                // Together with `overload`, which decides what happens at the limit.
+                if let Source::Acceptor(_) = self.source {
+                    self.connections.env.context.limit.set_limit(settings.max_connections.as_usize());
+                }
                 self.connections.env.settings = settings;
                 self.connections.apply_settings();
             }
