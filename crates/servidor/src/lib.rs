@@ -18,6 +18,8 @@ mod metrics;
 mod page;
 mod server;
 pub mod settings;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 
 pub use context::Context;
 pub use metrics::Metrics;

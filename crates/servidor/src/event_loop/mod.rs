@@ -14,6 +14,8 @@ use daemon::notify::Pulse;
 
 use self::acceptor::Acceptor;
 pub(crate) use self::acceptor::Listening;
+#[cfg(feature = "simulation")]
+pub(crate) use self::connections::Census;
 use self::connections::Connections;
 pub(crate) use self::inbox::{Handle, Inbox, Message, inbox};
 use crate::environment::Environment;
@@ -154,7 +156,7 @@ impl<K: Kernel> EventLoop<K> {
 
     /// What it holds.
     #[cfg(feature = "simulation")]
-    pub(crate) fn census(&self) -> connections::Census {
+    pub(crate) fn census(&self) -> Census {
         self.connections.census()
     }
 }

@@ -1,6 +1,8 @@
 //! What an event loop asks of the kernel. Everything else in the data path is a decision.
 
 pub(crate) mod linux;
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated;
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,0 +1,138 @@
+//! What goes wrong: interrupted calls, stalls, errors of accept(2), descriptors that others hold.
+
+use rustix::io::Errno;
+
+use super::choices::Choices;
+use super::trace::{Time, trace};
+use super::world::{MILLISECOND, SECOND, World};
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Faults {
+    pub(super) interrupts: Countdown,
+    pub(super) short_transfers: Countdown,
+    pub(super) spurious: Countdown,
+    pub(super) stalls: Countdown,
+    pub(super) preemptions: Countdown,
+    pub(super) suspensions: Countdown,
+    pub(super) watch_failures: Countdown,
+    /// A connection that died in the queue.
+    pub(super) dead_in_queue: Countdown,
+    /// The longest stall.
+    pub(super) longest_stall: u64,
+    /// Descriptors that the process may have open.
+    pub(super) descriptors: usize,
+    /// By listener: what accept gives until further notice.
+    pub(super) failing: Vec<Option<Errno>>,
+    pub(super) schedule: Vec<Fault>,
+    /// Readiness within one wait may come in any order, and be left out.
+    pub(super) shuffles: bool,
+}
+
+/// Something that begins or ends at its time.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fault {
+    /// accept gives this error, and leaves the queue as it is; or no longer does.
+    Failing(usize, Option<Errno>),
+    /// Someone shuts the listener down.
+    ListenerDies(usize),
+    /// So many descriptors may be open.
+    Descriptors(usize),
+}
+
+/// Hits once in a number of calls.
+#[derive(Default)]
+pub(super) struct Countdown {
+    mean: u64,
+    left: u64,
+}
+
+impl Countdown {
+    pub(super) fn new(mean: u64, choices: &mut Choices) -> Self {
+        Self { mean, left: if mean == 0 { 0 } else { choices.gap(mean) } }
+    }
+
+    pub(super) fn hits(&mut self, choices: &mut Choices) -> bool {
+        if self.mean == 0 {
+            return false;
+        }
+        self.left -= 1;
+        if self.left > 0 {
+            return false;
+        }
+        self.left = choices.gap(self.mean);
+        true
+    }
+}
+
+/// Errors that end one connection of the queue.
+pub(super) const OF_ONE_CONNECTION: [Errno; 11] = [
+    Errno::CONNABORTED,
+    Errno::PROTO,
+    Errno::NOPROTOOPT,
+    Errno::HOSTDOWN,
+    Errno::NONET,
+    Errno::HOSTUNREACH,
+    Errno::OPNOTSUPP,
+    Errno::NETUNREACH,
+    Errno::NETDOWN,
+    Errno::TIMEDOUT,
+    Errno::CONNRESET,
+];
+
+/// Errors that last for a while.
+pub(super) const OF_THE_HOST: [Errno; 5] =
+    [Errno::PERM, Errno::ACCESS, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+
+/// How an error of accept(2) is counted.
+pub(super) fn accept_error(errno: Errno) -> &'static str {
+    match errno {
+        Errno::CONNABORTED => "accept: ECONNABORTED",
+        Errno::PROTO => "accept: EPROTO",
+        Errno::NOPROTOOPT => "accept: ENOPROTOOPT",
+        Errno::HOSTDOWN => "accept: EHOSTDOWN",
+        Errno::NONET => "accept: ENONET",
+        Errno::HOSTUNREACH => "accept: EHOSTUNREACH",
+        Errno::OPNOTSUPP => "accept: EOPNOTSUPP",
+        Errno::NETUNREACH => "accept: ENETUNREACH",
+        Errno::NETDOWN => "accept: ENETDOWN",
+        Errno::TIMEDOUT => "accept: ETIMEDOUT",
+        Errno::CONNRESET => "accept: ECONNRESET",
+        Errno::PERM => "accept: EPERM",
+        Errno::ACCESS => "accept: EACCES",
+        Errno::MFILE => "accept: EMFILE",
+        Errno::NFILE => "accept: ENFILE",
+        Errno::NOBUFS => "accept: ENOBUFS",
+        Errno::NOMEM => "accept: ENOMEM",
+        Errno::INVAL => "accept: EINVAL",
+        Errno::AGAIN => "accept: EAGAIN",
+        Errno::INTR => "EINTR: accept",
+        _ => unreachable!("no such error is simulated"),
+    }
+}
+
+impl World {
+    /// A fault of the schedule begins or ends.
+    pub(super) fn turn_fault(&mut self, fault: usize) {
+        let fault = self.faults.schedule[fault];
+        trace!(self, "fault: {fault:?}");
+        match fault {
+            Fault::Failing(listener, errno) => self.faults.failing[listener] = errno,
+            Fault::ListenerDies(listener) => self.listeners[listener].is_dead = true,
+            Fault::Descriptors(descriptors) => self.faults.descriptors = descriptors,
+        }
+    }
+
+    /// The whole process does not run for a while.
+    pub(super) fn stall(&mut self) {
+        let time = self.choices.magnitude(MILLISECOND, self.faults.longest_stall.max(MILLISECOND));
+        self.coverage.count(match time / SECOND {
+            0 => "stall: below 1 s",
+            1..60 => "stall: below 1 min",
+            _ => "stall: up to 1 h",
+        });
+        trace!(self, "the process stalls for {} s", Time(time));
+        self.oracle.stalled_for(time);
+        self.advance_to(self.now + time);
+    }
+}

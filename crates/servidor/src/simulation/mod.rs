@@ -1,0 +1,129 @@
+//! The whole server on a simulated kernel: in one thread, in simulated time, and all of it decided by one seed.
+//!
+//! `world` has the time, the network and the peers, and [`crate::kernel::simulated`] shows it to the server as a kernel.
+//! The `driver` lets event loops take turns. The `oracle` sees every system call, and checks it against a model that is
+//! written from the contract, apart from the server.
+
+mod calls;
+mod choices;
+mod coverage;
+pub(crate) mod driver;
+mod faults;
+mod network;
+mod oracle;
+mod peers;
+mod scenario;
+mod scripts;
+mod trace;
+pub(crate) mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use self::choices::Choices;
+pub use self::coverage::Coverage;
+use self::driver::Threads;
+use self::oracle::Oracle;
+use self::scenario::Scenario;
+use self::trace::{Trace, trace};
+use self::world::{Event, Listener, World};
+use crate::context::Context;
+use crate::kernel::simulated::Shared;
+use crate::settings::Settings;
+
+/// Where the choices of a run come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'i> {
+    /// A generator.
+    Seed(u64),
+    /// A fuzzer. When the bytes are used up, every choice is the first one.
+    Bytes(&'i [u8]),
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Report {
+    /// What the contract does not allow, if it happened.
+    pub violation: Option<String>,
+    /// Everything that happened, one line each, if it was to be kept.
+    pub trace: Vec<String>,
+    /// What occurred how often.
+    pub coverage: Coverage,
+    /// How many system calls the server made.
+    pub calls: u64,
+    /// How much time passed for the server.
+    pub simulated: Duration,
+}
+
+/// Runs a server from its start to its stop.
+///
+/// # Panics
+///
+/// If the simulation itself is wrong; a panic of the server is a violation.
+pub fn run(input: Input<'_>, keeps_trace: bool) -> Report {
+    let mut choices = match input {
+        Input::Seed(seed) => Choices::from_seed(seed),
+        Input::Bytes(bytes) => Choices::from_bytes(bytes),
+    };
+    let scenario = Scenario::choose(&mut choices);
+    static BASE: OnceLock<Settings> = OnceLock::new();
+    let mut settings = BASE.get_or_init(scenario::defaults).clone();
+    settings.own = scenario.rules.own(&settings.own).as_ref().clone();
+    settings.common.worker_threads = scenario::value(&scenario.loops.to_string());
+    let context = Context::new(&settings);
+    let shared = prepare(&scenario, choices, &context, keeps_trace);
+    let threads = Threads::new(shared.clone(), settings, &context, &scenario);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        threads.assemble(&scenario);
+        threads.drive();
+    }));
+    conclude(&shared, &threads, outcome.is_err())
+}
+
+/// The world before the server starts.
+fn prepare(scenario: &Scenario, mut choices: Choices, context: &Arc<Context>, keeps_trace: bool) -> Shared {
+    let faults = scenario.faults(&mut choices);
+    let schedule = scenario.schedule(&mut choices);
+    let oracle = Oracle::new(Arc::clone(context), scenario.loops, scenario.listeners.len(), &scenario.rules);
+    let trace = if keeps_trace { Trace::kept() } else { Trace::default() };
+    let mut world = World::new(choices, oracle, scenario.loops, trace);
+    trace!(world, "{scenario:?}");
+    world.faults = faults;
+    (world.cost, world.batch) = (scenario.cost, scenario.batch);
+    for (number, (at, fault)) in schedule.into_iter().enumerate() {
+        world.faults.schedule.push(fault);
+        world.schedule(at, Event::Fault(number));
+    }
+    world.listeners =
+        scenario.listeners.iter().map(|(backlog, inherited)| Listener::new(*backlog, *inherited)).collect();
+    scripts::populate(&mut world, scenario);
+    #[expect(clippy::disallowed_methods, reason = "only differences to it count")]
+    let base = Instant::now();
+    Shared { world: Arc::new(Mutex::new(world)), base }
+}
+
+/// What came of it.
+fn conclude(shared: &Shared, threads: &Threads, panicked: bool) -> Report {
+    {
+        let mut world = shared.world();
+        let world = &mut *world;
+        let now = world.now;
+        if panicked {
+            world.oracle.fail(now, format_args!("the server panicked"));
+        }
+        if threads.has_failed() {
+            world.coverage.count("end: failed");
+        } else {
+            world.oracle.check_stopped(now);
+            world.coverage.count("end: stopped");
+        }
+    }
+    threads.clear();
+    let world = &mut *shared.world();
+    world.oracle.cover(&mut world.coverage);
+    let violation = world.oracle.violation().map(str::to_owned);
+    let trace = std::mem::take(&mut world.trace).into_lines();
+    let coverage = std::mem::take(&mut world.coverage);
+    Report { violation, trace, coverage, calls: world.calls, simulated: Duration::from_nanos(world.now) }
+}
