@@ -66,7 +66,7 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    const ALL: [Self; CLOSE_REASONS] = [
+    pub(crate) const ALL: [Self; CLOSE_REASONS] = [
         Self::Client,
         Self::Unterminated,
         Self::Idle,

@@ -96,7 +96,8 @@ impl World {
     }
 
     fn add_watch(&mut self, me: usize, watch: Watch) {
-        let is_watched = self.loops.iter().flat_map(|each| &each.watches).any(|each| each.target == watch.target);
+        let is_watched =
+            self.loops.iter().flat_map(|each| &each.watches).any(|each| each.target == watch.target);
         let has_key = self.loops[me].watches.iter().any(|each| each.ready == watch.ready);
         if is_watched || has_key {
             self.oracle.fail(self.now, format_args!("loop {me} watches {watch:?} twice"));
@@ -173,7 +174,13 @@ impl World {
         Ok(first)
     }
 
-    pub(crate) fn watch(&mut self, me: usize, link: usize, key: usize, interest: Interest) -> Result<(), Errno> {
+    pub(crate) fn watch(
+        &mut self,
+        me: usize,
+        link: usize,
+        key: usize,
+        interest: Interest,
+    ) -> Result<(), Errno> {
         self.enter();
         let fails = self.faults.watch_failures.hits(&mut self.choices);
         self.oracle.watching(self.now, me, link, interest, fails);
@@ -187,7 +194,13 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn change(&mut self, me: usize, link: usize, key: usize, interest: Interest) -> Result<(), Errno> {
+    pub(crate) fn change(
+        &mut self,
+        me: usize,
+        link: usize,
+        key: usize,
+        interest: Interest,
+    ) -> Result<(), Errno> {
         self.enter();
         trace!(self, "loop {me} change(#{link}, {interest:?})");
         self.oracle.watching(self.now, me, link, interest, false);

@@ -45,7 +45,12 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    pub(super) fn new(shared: Shared, base: Settings, context: &Arc<Context>, scenario: &Scenario) -> Rc<Self> {
+    pub(super) fn new(
+        shared: Shared,
+        base: Settings,
+        context: &Arc<Context>,
+        scenario: &Scenario,
+    ) -> Rc<Self> {
         let reloads = scenario.reloads.iter().map(|(at, rules)| (*at, Control::Reload(rules.clone())));
         let mut controls: Vec<_> = reloads.chain([(scenario.stop_at, Control::Stop)]).collect();
         controls.sort_by_key(|(at, _)| *at);
@@ -223,7 +228,8 @@ impl Threads {
             let world = &mut *world;
             trace!(world, "stop");
             world.coverage.count("stop");
-            let suspended = world.loops.iter().map(|each| each.suspended_until.saturating_sub(world.now)).sum();
+            let suspended =
+                world.loops.iter().map(|each| each.suspended_until.saturating_sub(world.now)).sum();
             world.oracle.stop_began(world.now, self.drain_timeout, suspended);
             world.now
         };

@@ -14,6 +14,8 @@ mod oracle;
 mod peers;
 mod scenario;
 mod scripts;
+#[cfg(test)]
+mod tables;
 mod trace;
 pub(crate) mod world;
 

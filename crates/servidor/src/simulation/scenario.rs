@@ -60,7 +60,8 @@ impl Scenario {
         let rules = rules(choices, theme);
         let busy_until = choices.magnitude(100 * MILLISECOND, 8 * SECOND);
         let stop_at = busy_until / 4 + choices.below(2 * busy_until);
-        let reloads = (0..choices.below(3)).map(|_| (choices.below(stop_at), changed(choices, &rules))).collect();
+        let reloads =
+            (0..choices.below(3)).map(|_| (choices.below(stop_at), changed(choices, &rules))).collect();
         let listeners = (0..choices.size(1, 2)).map(|_| {
             let backlog = if choices.one_in(3) { choices.size(1, 16) } else { 1024 };
             (backlog, choices.one_in(4))
@@ -95,8 +96,16 @@ impl Scenario {
             rate(200),
             if self.theme == Theme::Failing { 2 } else { rate(20) },
         ];
-        let [interrupts, short_transfers, spurious, stalls, preemptions, suspensions, watch_failures, dead_in_queue] =
-            means.map(|mean| Countdown::new(mean, choices));
+        let [
+            interrupts,
+            short_transfers,
+            spurious,
+            stalls,
+            preemptions,
+            suspensions,
+            watch_failures,
+            dead_in_queue,
+        ] = means.map(|mean| Countdown::new(mean, choices));
         let longest_stall = *choices.pick(&[50 * MILLISECOND, 2 * SECOND, 120 * SECOND, 3600 * SECOND]);
         let shuffles = choices.one_in(2);
         let mut faults = Faults {
@@ -173,7 +182,8 @@ fn rules(choices: &mut Choices, theme: Theme) -> Rules {
         unterminated_wait,
         idle_timeout: choices.magnitude(20 * MILLISECOND, 60 * SECOND),
         line_timeout,
-        write_timeout: choices.magnitude(if theme == Theme::Stalling { SECOND } else { 20 * MILLISECOND }, 10 * SECOND),
+        write_timeout: choices
+            .magnitude(if theme == Theme::Stalling { SECOND } else { 20 * MILLISECOND }, 10 * SECOND),
         drain_timeout: choices.magnitude(50 * MILLISECOND, 10 * SECOND),
     }
     .in_milliseconds()

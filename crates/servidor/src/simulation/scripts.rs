@@ -85,7 +85,8 @@ fn address(choices: &mut Choices, number: usize) -> (IpAddr, bool) {
 
 /// Sizes of queues and buffers, in proportion to what passes through them.
 fn tune(choices: &mut Choices, link: &mut Link, steps: &[Step], theme: Theme) {
-    let total: usize = steps.iter().map(|step| if let Step::Send(bytes) = step { bytes.len() } else { 0 }).sum();
+    let total: usize =
+        steps.iter().map(|step| if let Step::Send(bytes) = step { bytes.len() } else { 0 }).sum();
     link.buffer = *choices.pick(&[16 * 1024, 16 * 1024, 4 * 1024, 64 * 1024]);
     link.peer_buffer = (*choices.pick(&[64 * 1024, 4 * 1024, 256, 1])).max(total / 4);
     link.window = (*choices.pick(&[64 * 1024, 128 * 1024, 8 * 1024, 100])).max(total / 32);
@@ -194,7 +195,8 @@ fn silent(choices: &mut Choices) -> Vec<Step> {
 }
 
 fn half_a_line(choices: &mut Choices) -> Vec<Step> {
-    let mut steps = vec![Step::Send(line(choices)), pause(choices, 500 * MILLISECOND), Step::Send(b"12".to_vec())];
+    let mut steps =
+        vec![Step::Send(line(choices)), pause(choices, 500 * MILLISECOND), Step::Send(b"12".to_vec())];
     if choices.one_in(2) {
         steps.extend([pause(choices, 2 * SECOND), Step::Send(b"34\n5".to_vec())]);
     }

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
+use super::Oracle;
 use super::model::Phase;
 use super::rules::{Knowledge, Moment};
 use super::wire::busy;
-use super::Oracle;
 use crate::simulation::coverage::Coverage;
 use crate::simulation::faults::{OF_ONE_CONNECTION, OF_THE_HOST};
 use crate::simulation::world::MILLISECOND;
@@ -158,7 +158,11 @@ impl Oracle {
         // Others may have ended since it was accepted.
         let active = self.models[link].active_before.min(self.context.limit.active().saturating_sub(1));
         if self.loops[0].stop.is_none() && active >= most {
-            self.fail_at(now, link, format_args!("is served beside {active} others, and the limit is {most}"));
+            self.fail_at(
+                now,
+                link,
+                format_args!("is served beside {active} others, and the limit is {most}"),
+            );
         }
     }
 
@@ -171,9 +175,9 @@ impl Oracle {
         let knowledge = &self.loops[me];
         let address = self.models[link].address;
         let active = self.models[link].active_before.max(self.context.limit.active());
-        let is_right = knowledge.possible().any(|rules| {
-            rules.refuses && active >= rules.max_connections && rules.allows(address.ip())
-        });
+        let is_right = knowledge
+            .possible()
+            .any(|rules| rules.refuses && active >= rules.max_connections && rules.allows(address.ip()));
         if !is_right {
             self.fail_at(now, link, format_args!("is refused while {active} are served"));
         }
@@ -216,7 +220,10 @@ impl Oracle {
         });
         let is_done = now >= stop.forced || accepting.accepted_at_stop >= MOST_AT_STOP || is_settled;
         if !inherited && waiting > 0 && !is_done {
-            self.fail(now, format_args!("listener {listener} is closed, which resets {waiting} in its queue"));
+            self.fail(
+                now,
+                format_args!("listener {listener} is closed, which resets {waiting} in its queue"),
+            );
         }
         if inherited && accepting.accepted_at_stop > 0 && self.loops[accepting.owner].knows_stop {
             self.fail(now, format_args!("the queue of the inherited listener {listener} is not left alone"));

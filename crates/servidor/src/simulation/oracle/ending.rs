@@ -2,11 +2,11 @@
 
 use rustix::io::Errno;
 
+use super::Oracle;
 use super::exchange::MOST_AT_END;
 use super::ledger::{self, Causes};
 use super::model::{Model, Phase};
 use super::rules::{Knowledge, Moment};
-use super::Oracle;
 use crate::simulation::coverage::Coverage;
 use crate::simulation::world::SECOND;
 
@@ -29,7 +29,13 @@ fn share(total: usize, loops: usize, me: usize) -> usize {
 }
 
 impl Oracle {
-    pub(in crate::simulation) fn shut_down(&mut self, now: u64, me: usize, link: usize, outcome: Result<(), Errno>) {
+    pub(in crate::simulation) fn shut_down(
+        &mut self,
+        now: u64,
+        me: usize,
+        link: usize,
+        outcome: Result<(), Errno>,
+    ) {
         self.touch(me, link);
         let phase = self.models[link].phase;
         match phase {
@@ -41,7 +47,9 @@ impl Oracle {
             Phase::Lingering if self.models[link].fin_was_sent => {
                 self.fail_at(now, link, format_args!("is sent FIN twice"));
             }
-            Phase::Absent | Phase::Closed => self.fail_at(now, link, format_args!("is used when it is not open")),
+            Phase::Absent | Phase::Closed => {
+                self.fail_at(now, link, format_args!("is used when it is not open"))
+            }
             Phase::Refused | Phase::Lingering | Phase::NotAllowed => {}
         }
         let clock = self.loops[me].clock;
@@ -160,8 +168,7 @@ impl Oracle {
             (count + 1, is_oldest && model.finished.earliest <= other.finished.latest)
         });
         let makes_room = count >= share(MOST_LINGERING, self.loops.len(), me) && is_oldest;
-        let was_read_empty =
-            model.nothing_since(knowledge.turn_began) || model.read_in_turn >= MOST_AT_END;
+        let was_read_empty = model.nothing_since(knowledge.turn_began) || model.read_in_turn >= MOST_AT_END;
         if is_over {
             coverage.count("lingering socket ran out of time");
         } else if makes_room {

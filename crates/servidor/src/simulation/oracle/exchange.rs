@@ -2,10 +2,10 @@
 
 use rustix::io::Errno;
 
+use super::Oracle;
 use super::model::Phase;
 use super::rules::Moment;
 use super::wire::busy;
-use super::Oracle;
 use crate::kernel::Interest;
 use crate::simulation::world::SECOND;
 
@@ -23,7 +23,14 @@ pub(super) fn time_for(bytes: usize) -> u64 {
 
 impl Oracle {
     /// A connection is watched for something, unless that fails.
-    pub(in crate::simulation) fn watching(&mut self, now: u64, me: usize, link: usize, interest: Interest, fails: bool) {
+    pub(in crate::simulation) fn watching(
+        &mut self,
+        now: u64,
+        me: usize,
+        link: usize,
+        interest: Interest,
+        fails: bool,
+    ) {
         self.called(now, me, link);
         let model = &mut self.models[link];
         model.interest = Some(interest);
@@ -35,12 +42,20 @@ impl Oracle {
         self.touch(me, link);
         match self.models[link].phase {
             Phase::Accepted => self.serve(now, me, link),
-            Phase::Absent | Phase::Closed => self.fail_at(now, link, format_args!("is used when it is not open")),
+            Phase::Absent | Phase::Closed => {
+                self.fail_at(now, link, format_args!("is used when it is not open"))
+            }
             _ => {}
         }
     }
 
-    pub(in crate::simulation) fn received(&mut self, now: u64, me: usize, link: usize, outcome: Result<&[u8], Errno>) {
+    pub(in crate::simulation) fn received(
+        &mut self,
+        now: u64,
+        me: usize,
+        link: usize,
+        outcome: Result<&[u8], Errno>,
+    ) {
         self.called(now, me, link);
         let is_served = self.models[link].phase == Phase::Serving;
         if is_served && self.models[link].pending() > 0 && !self.models[link].has_failed {
@@ -125,7 +140,9 @@ impl Oracle {
             return self.fail_at(
                 now,
                 link,
-                format_args!("is sent \"{offered}\" where \"{expected}\" is expected; a tail would get \"{tail}\""),
+                format_args!(
+                    "is sent \"{offered}\" where \"{expected}\" is expected; a tail would get \"{tail}\""
+                ),
             );
         }
         model.offered = model.offered.max(model.sent + bytes.len());
@@ -148,7 +165,8 @@ impl Oracle {
             let patience = if model.has_been_answered() { stop.began } else { stop.first_request.min(line) };
             model.nothing_since(patience)
         });
-        let is_excluded = knowledge.excluded_since(model.address.ip()).is_some_and(|since| model.nothing_since(since));
+        let is_excluded =
+            knowledge.excluded_since(model.address.ip()).is_some_and(|since| model.nothing_since(since));
         model.end_was_read || is_silent || is_stopping || is_excluded
     }
 

@@ -2,8 +2,8 @@
 
 use protocol::{Class, Rejection};
 
-use super::model::Phase;
 use super::Oracle;
+use super::model::Phase;
 use crate::event_loop::Census;
 use crate::metrics::{CloseReason, Refusal};
 use crate::simulation::coverage::Coverage;
@@ -63,7 +63,8 @@ impl Oracle {
         let metrics = &self.context.metrics;
         let [empty, invalid, too_long] = [Rejection::Empty, Rejection::Invalid, Rejection::TooLong];
         let errors = metrics.accept_errors();
-        let Ledger { requests, served, refused, not_allowed, accept_errors, fatal_accept_errors, .. } = &self.ledger;
+        let Ledger { requests, served, refused, not_allowed, accept_errors, fatal_accept_errors, .. } =
+            &self.ledger;
         let open = self.open.iter().map(|link| &self.models[*link]);
         let active = open.filter(|model| model.phase == Phase::Serving).count() as u64;
         let counts = [
@@ -99,7 +100,8 @@ impl Oracle {
         let lingering = self.count(me, |model| model.phase == Phase::Lingering);
         let stalled = self.count(me, |model| model.phase == Phase::Serving && model.pending() > 0);
         let most = stalled * MOST_HELD;
-        let is_right = (census.connections, census.lingering, census.stalled) == (connections, lingering, stalled);
+        let is_right =
+            (census.connections, census.lingering, census.stalled) == (connections, lingering, stalled);
         if !is_right || census.held_bytes > most {
             self.fail(
                 now,

@@ -1,15 +1,20 @@
 //! What must not be left undone when every event loop waits and nothing is ready for it.
 
+use super::Oracle;
 use super::admission::MOST_AT_STOP;
 use super::model::{Model, Phase};
 use super::rules::{Knowledge, SLACK, Stop};
-use super::Oracle;
 use crate::simulation::trace::Time;
 use crate::simulation::world::{Listener, SECOND};
 
 impl Oracle {
     /// Every event loop waits: nothing is ready, and no deadline has come.
-    pub(in crate::simulation) fn check_quiet(&mut self, now: u64, listeners: &[Listener], descriptors: usize) {
+    pub(in crate::simulation) fn check_quiet(
+        &mut self,
+        now: u64,
+        listeners: &[Listener],
+        descriptors: usize,
+    ) {
         for link in self.open.clone() {
             let model = &self.models[link];
             let knowledge = &self.loops[model.owner];
@@ -56,7 +61,9 @@ impl Oracle {
             let most = rules.max_connections;
             self.fail(
                 now,
-                format_args!("{waiting} wait in the queue of listener {index}, and {active} of {most} are served"),
+                format_args!(
+                    "{waiting} wait in the queue of listener {index}, and {active} of {most} are served"
+                ),
             );
         }
     }
