@@ -61,6 +61,18 @@ fn auto_is_json_where_there_is_no_terminal() {
 }
 
 #[test]
+fn the_common_fields_of_a_line_stand_around_its_own() {
+    let lines = log_of_a_short_life(|_, _| {});
+    let line = lines.iter().find(|line| message_of(line) == "number classified").expect("the event");
+    let (time, rest) = line.strip_prefix("{\"timestamp\":\"").expect("the time comes first").split_at(27);
+    assert!(time.ends_with('Z'), "{line}");
+    let (level, rest) = rest.split_once(r#","connection":"#).expect("the connection comes first of its own");
+    assert_eq!(level, r#"","level":"INFO","message":"number classified""#, "{line}");
+    let (_, rest) = rest.split_once(r#"","number":"#).expect("the number follows the peer");
+    assert_eq!(rest, r#""2","digits":1,"class":"even","target":"servidor::log"}"#, "{line}");
+}
+
+#[test]
 fn lines_for_the_journal_bear_its_priority() {
     let lines = log_of_a_short_life(|command, log| {
         let stream = log.metadata().expect("an open file");
@@ -105,7 +117,9 @@ fn text_is_for_people_and_has_no_colours_in_a_file() {
         command.args(["--log-format", "text"]);
     });
     let line = lines.iter().find(|line| line.contains("number classified")).expect("the event");
-    assert!(line.contains("class=") && !line.starts_with('{'), "{line}");
+    assert!(!line.starts_with('{'), "{line}");
+    let fields = " number=2 digits=1 class=even";
+    assert!(line.ends_with(fields) && line.contains(" peer=127.0.0.1:"), "{line}");
     assert!(lines.iter().all(|line| !line.contains('\x1b')), "{lines:#?}");
 }
 
@@ -130,9 +144,13 @@ fn last_words_on_a_terminal(variables: &[(&str, &str)]) -> String {
 
 #[test]
 fn auto_is_text_on_a_terminal_in_colour_unless_that_is_not_wanted() {
-    for (variables, is_coloured) in
-        [(&[][..], true), (&[("NO_COLOR", "")], true), (&[("NO_COLOR", "1")], false)]
-    {
+    for (variables, is_coloured) in [
+        (&[][..], true),
+        (&[("TERM", "xterm")], true),
+        (&[("TERM", "dumb")], false),
+        (&[("NO_COLOR", "")], true),
+        (&[("NO_COLOR", "1")], false),
+    ] {
         let text = last_words_on_a_terminal(variables);
         assert!(text.contains("cannot be bound") && !text.starts_with('{'), "{text:?}");
         assert_eq!(text.contains('\x1b'), is_coloured, "{variables:?}: {text:?}");

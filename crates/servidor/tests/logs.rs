@@ -3,8 +3,12 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use common::start;
 use serde_json::Value;
@@ -223,17 +227,33 @@ fn with_standard_error_closed_the_work_goes_on() {
 }
 
 #[test]
-fn with_a_full_pipe_the_work_goes_on_and_lost_lines_are_counted() {
-    let daemon = Unheard::start(1, "");
+fn with_a_full_pipe_the_work_goes_on_and_each_line_is_written_or_counted() {
+    let mut daemon = Unheard::start(1, "");
     daemon.ask(20_000);
     let metrics = scrape(daemon.metrics);
     assert_eq!(metrics.count("servidor_numbers_total", &[("class", "odd")]), 20_000);
     assert_eq!(metrics.count("servidor_log_events_suppressed_total", &[]), 0);
     // Counted once a second.
-    wait_until("lost lines are counted", || {
-        scrape(daemon.metrics).count("servidor_log_lines_dropped_total", &[]) > 0
+    let address = daemon.metrics;
+    let dropped = || scrape(address).count("servidor_log_lines_dropped_total", &[]);
+    wait_until("lost lines are counted", || dropped() > 0);
+
+    let pipe = BufReader::new(daemon.child.stderr.take().expect("it is piped"));
+    let written = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&written);
+    let reader = thread::spawn(move || {
+        for line in pipe.lines() {
+            let line = line.expect("text");
+            serde_json::from_str::<Value>(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    // Two addresses, one connection from its beginning to its end, and its numbers.
+    wait_until("each line is written or counted", || {
+        written.load(Ordering::Relaxed) + dropped() == 2 + 2 + 20_000
     });
     daemon.assert_stops();
+    reader.join().expect("each line is whole");
 }
 
 #[test]

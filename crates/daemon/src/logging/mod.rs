@@ -1,16 +1,17 @@
 //! The log on standard error: JSON or text, never in the way of the data path, with a budget for its lines.
 
-mod background;
 mod budget;
-mod json;
 mod output;
-mod timestamp;
+mod text;
 
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use budget::Budget;
 use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -18,16 +19,23 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Registry, fmt, reload};
 
-use self::background::{Background, GATHERING, Lines};
-use self::json::Json;
-use self::output::Descriptor;
+use self::output::{Descriptor, Output};
 use crate::settings::{Common, LogFormat, LogLevel};
+
+/// Lines that may wait for a slow output; those beyond are dropped, and counted. A full second of all messages at their
+/// default budgets is 300. The queue takes some 40 bytes for each line that it has room for, from the start.
+const WAITING_LINES: usize = 2048;
 
 /// The log: lines are written as long as it lives.
 #[derive(Debug)]
 pub struct Logging {
     level: reload::Handle<Targets, Registry>,
-    background: Background,
+    /// Lines that found the queue full.
+    dropped: ErrorCounter,
+    /// Lines that standard error did not take.
+    failed: Arc<AtomicU64>,
+    /// Writes the lines that still wait when it is dropped. It gives a slow output one second for that.
+    _writer: WorkerGuard,
 }
 
 impl Logging {
@@ -37,28 +45,34 @@ impl Logging {
     ///
     /// If the process logs already.
     pub fn start(settings: &Common) -> Self {
-        let background = Background::start(Descriptor(io::stderr()), GATHERING);
-        let lines = background.lines();
+        let failed = Arc::new(AtomicU64::new(0));
+        let output = Output::new(Descriptor(io::stderr()), Arc::clone(&failed));
+        let queue = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES);
+        let (lines, writer) = queue.thread_name("log").finish(output);
+        let dropped = lines.error_counter();
         let (filter, level) = reload::Layer::new(settings.log_level.targets());
         let log = tracing_subscriber::registry().with(filter);
+        let layer = fmt::layer().with_writer(lines);
         let terminal = io::stderr().is_terminal();
         let json = match settings.log_format {
             LogFormat::Auto => !terminal,
             LogFormat::Json => true,
             LogFormat::Text => false,
         };
+        let journal = is_journal();
         if json {
-            log.with(Json { lines, journal: is_journal() }).init();
+            let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            log.with(layer.map_event_format(|format| Prioritized { format, journal })).init();
         } else {
-            let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            log.with(text_layer(lines, colour)).init();
+            let layer = layer.with_ansi(terminal && wants_colour()).fmt_fields(text::fields());
+            log.with(layer.map_event_format(|format| Prioritized { format, journal })).init();
         }
         std::panic::set_hook(Box::new(|panic| {
             let location = panic.location().map(ToString::to_string).unwrap_or_default();
             let reason = panic.payload_as_str().unwrap_or("of no text");
             tracing::error!(location, reason, "panic");
         }));
-        Self { level, background }
+        Self { level, dropped, failed, _writer: writer }
     }
 
     /// Logs from now on what `level` lets through.
@@ -69,18 +83,15 @@ impl Logging {
 
     /// How many lines were lost: standard error was too slow, or took them no longer.
     pub fn lines_dropped(&self) -> u64 {
-        self.background.lost()
+        self.dropped.dropped_lines() as u64 + self.failed.load(Ordering::Relaxed)
     }
 }
 
-fn text_layer<S>(lines: Lines, colour: bool) -> impl tracing_subscriber::Layer<S>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    fmt::layer()
-        .with_ansi(colour)
-        .with_writer(lines)
-        .map_event_format(|format| Prioritized { format, journal: is_journal() })
+/// Whether a terminal shows colours, and its user wants them: no-color.org.
+fn wants_colour() -> bool {
+    let is_plain = |value| value == "dumb";
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && !std::env::var_os("TERM").is_some_and(is_plain)
 }
 
 /// Whether standard error is the journal, as `JOURNAL_STREAM` names it by device and inode: systemd.exec(5).
