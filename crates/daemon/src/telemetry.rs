@@ -1,11 +1,11 @@
 //! The metrics recorder, and the series that both daemons have.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_process::collector;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::settings::{REVISION, VERSION};
 
@@ -21,154 +21,131 @@ pub(crate) fn doubling_from(first: f64) -> Vec<f64> {
 
 /// The recorder of this process and its common series.
 pub struct Telemetry {
-    name: &'static str,
-    recorder: OnceLock<PrometheusHandle>,
-    process: metrics_process::Collector,
-    started: SystemTime,
-    last_reload: Mutex<LastReload>,
-    suppressed: AtomicU64,
-    dropped: AtomicU64,
-}
-
-#[derive(Clone, Copy)]
-struct LastReload {
-    successful: bool,
-    last_success: SystemTime,
+    recorder: PrometheusHandle,
+    started: Instant,
+    reload_successful: Gauge,
+    last_successful_reload: Gauge,
+    events_suppressed: Counter,
+    lines_dropped: Counter,
 }
 
 impl Telemetry {
-    /// For the daemon `name`, which starts now.
-    pub fn new(name: &'static str) -> Self {
-        let started = SystemTime::now();
-        Self {
-            name,
-            recorder: OnceLock::new(),
-            process: metrics_process::Collector::default(),
-            started,
-            last_reload: Mutex::new(LastReload { successful: true, last_success: started }),
-            suppressed: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-        }
-    }
-
-    /// Installs the recorder, if that has not been done: what is told to it before is lost. The first to ask for the
-    /// metrics installs it too, if nothing is told to it but then; it compares two clocks for a millisecond or more,
-    /// which a daemon's start need not wait for.
+    /// Installs the recorder, for the daemon `name`, which starts now. What is counted before is lost.
     ///
     /// # Panics
     ///
     /// If the process has another recorder.
-    pub fn install(&self) -> &PrometheusHandle {
-        self.recorder.get_or_init(|| {
-            let builder = PrometheusBuilder::new().set_buckets(&doubling_from(FIRST_BUCKET));
-            let builder = builder.expect("there are buckets");
-            builder.install_recorder().expect("the only recorder of this process")
-        })
+    pub fn install(name: &str) -> Self {
+        let builder = PrometheusBuilder::new().set_buckets(&doubling_from(FIRST_BUCKET));
+        let builder = builder.expect("there are buckets");
+        let recorder = builder.install_recorder().expect("the only recorder of this process");
+        let now = seconds_since_epoch(SystemTime::now());
+        gauge!(
+            description: "Always 1; version and revision tell what is running.",
+            format!("{name}_build_info"), "version" => VERSION, "revision" => REVISION
+        )
+        .set(1);
+        // The library reads it from /proc/stat, which hardened units hide (ProcSubset=pid).
+        gauge!(
+            description: "Start time of the process since the Unix epoch.",
+            "process_start_time_seconds"
+        )
+        .set(now);
+        let telemetry = Self {
+            recorder,
+            started: Instant::now(),
+            reload_successful: gauge!(
+                description: "1 if the settings were in order when they were last read, else 0.",
+                format!("{name}_config_last_reload_successful")
+            ),
+            last_successful_reload: gauge!(
+                description: "When settings in order were last read, since the Unix epoch.",
+                format!("{name}_config_last_reload_success_timestamp_seconds")
+            ),
+            events_suppressed: counter!(
+                description: "Events of the data path that were not logged, being over the budget.",
+                format!("{name}_log_events_suppressed_total")
+            ),
+            lines_dropped: counter!(
+                description: "Log lines lost because standard error did not take them in time.",
+                format!("{name}_log_lines_dropped_total")
+            ),
+        };
+        telemetry.reloaded(true);
+        telemetry
     }
 
     /// All metrics as text of the Prometheus exposition format 0.0.4; those of the daemon itself are added by `own`,
-    /// which tells them to the recorder, or returns them as text.
+    /// which gives them to the recorder, or returns them as text.
     pub fn render(&self, own: impl FnOnce() -> String) -> String {
-        let recorder = self.install();
-        self.show();
+        collect_process();
         let own = own();
-        with_exact_cpu_time(&recorder.render()) + &own
-    }
-
-    /// Tells the recorder of the series that both daemons have.
-    fn show(&self) {
-        self.process.describe();
-        self.process.collect();
-        // The library reads it from /proc/stat, which hardened units hide (ProcSubset=pid).
-        let help = "Start time of the process since the Unix epoch.";
-        describe_gauge!("process_start_time_seconds", Unit::Seconds, help);
-        gauge!("process_start_time_seconds").set(seconds_since_epoch(self.started));
-
-        let name = |suffix| format!("{}_{suffix}", self.name);
-        let help = "Always 1; version and revision tell what is running.";
-        describe_gauge!(name("build_info"), help);
-        gauge!(name("build_info"), "version" => VERSION, "revision" => REVISION).set(1);
-
-        let LastReload { successful, last_success } = *self.last_reload();
-        let help = "1 if the settings were in order when they were last read, else 0.";
-        describe_gauge!(name("config_last_reload_successful"), help);
-        gauge!(name("config_last_reload_successful")).set(if successful { 1.0 } else { 0.0 });
-        let help = "When settings in order were last read, since the Unix epoch.";
-        describe_gauge!(name("config_last_reload_success_timestamp_seconds"), help);
-        gauge!(name("config_last_reload_success_timestamp_seconds")).set(seconds_since_epoch(last_success));
-
-        let help = "Events of the data path that were not logged, being over the budget.";
-        describe_counter!(name("log_events_suppressed_total"), help);
-        counter!(name("log_events_suppressed_total")).absolute(self.suppressed.load(Ordering::Relaxed));
-        let help = "Log lines lost because standard error did not take them in time.";
-        describe_counter!(name("log_lines_dropped_total"), help);
-        counter!(name("log_lines_dropped_total")).absolute(self.dropped.load(Ordering::Relaxed));
+        self.recorder.render() + &cpu_time() + &own
     }
 
     /// Settles what histograms have queued: to be called about once a second.
     pub fn upkeep(&self) {
-        if let Some(recorder) = self.recorder.get() {
-            recorder.run_upkeep();
-        }
+        self.recorder.run_upkeep();
     }
 
     /// Records that settings were read again.
     pub fn reloaded(&self, successful: bool) {
-        let mut last = self.last_reload();
-        last.successful = successful;
+        self.reload_successful.set(if successful { 1.0 } else { 0.0 });
         if successful {
-            last.last_success = SystemTime::now();
+            self.last_successful_reload.set(seconds_since_epoch(SystemTime::now()));
         }
-    }
-
-    fn last_reload(&self) -> MutexGuard<'_, LastReload> {
-        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records events that were not logged.
     pub fn events_suppressed(&self, count: u64) {
-        self.suppressed.fetch_add(count, Ordering::Relaxed);
+        self.events_suppressed.increment(count);
     }
 
     /// Records how many log lines have been lost since the start.
     pub fn lines_dropped(&self, total: u64) {
-        self.dropped.store(total, Ordering::Relaxed);
+        self.lines_dropped.absolute(total);
     }
 
     /// How long the process has been running.
     pub fn uptime(&self) -> Duration {
-        self.started.elapsed().unwrap_or_default()
+        self.started.elapsed()
     }
 }
 
-/// Puts the CPU time in place of the library's, which is in whole seconds: a canary uses one in an hour.
-fn with_exact_cpu_time(metrics: &str) -> String {
-    const NAME: &str = "\nprocess_cpu_seconds_total ";
-    let Some((before, rest)) = metrics.split_once(NAME) else { return metrics.to_owned() };
-    let after = rest.find('\n').map_or("", |end| &rest[end..]);
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    format!("{before}{NAME}{}.{:06}{after}", time.tv_sec, time.tv_nsec / 1000)
+/// Gives the recorder what the kernel knows of this process.
+#[expect(clippy::cast_precision_loss, reason = "gauges; what is measured is far below 2^52")]
+fn collect_process() {
+    let process = collector::collect();
+    for (name, help, value) in [
+        ("process_open_fds", "Open file descriptors.", process.open_fds),
+        ("process_max_fds", "Most open file descriptors, 0 for no limit.", process.max_fds),
+        ("process_virtual_memory_bytes", "Virtual memory.", process.virtual_memory_bytes),
+        (
+            "process_virtual_memory_max_bytes",
+            "Most virtual memory, 0 for no limit.",
+            process.virtual_memory_max_bytes,
+        ),
+        ("process_resident_memory_bytes", "Resident memory.", process.resident_memory_bytes),
+        ("process_threads", "Threads.", process.threads),
+    ] {
+        if let Some(value) = value {
+            gauge!(description: help, name).set(value as f64);
+        }
+    }
+}
+
+/// The processor time, in the exposition format: the recorder's counters are whole numbers, and a canary uses a second
+/// in an hour.
+fn cpu_time() -> String {
+    const NAME: &str = "process_cpu_seconds_total";
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let (seconds, microseconds) = (time.tv_sec, time.tv_nsec / 1000);
+    format!(
+        "# HELP {NAME} Processor time, user and system.\n# TYPE {NAME} counter\n{NAME} {seconds}.{microseconds:06}\n\n"
+    )
 }
 
 /// A point in time as metrics tell it.
 pub fn seconds_since_epoch(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_cpu_time_is_replaced() {
-        let metrics = "# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 0\n\nother 1\n";
-        let exact = with_exact_cpu_time(metrics);
-        let (name, rest) = exact.split_once("counter\n").expect("the type stays");
-        let value = rest.strip_suffix("\n\nother 1\n").expect("what follows stays");
-        assert_eq!(name, "# TYPE process_cpu_seconds_total ");
-        let seconds: f64 =
-            value.strip_prefix("process_cpu_seconds_total ").expect("the name").parse().expect("a number");
-        assert!(seconds > 0.0);
-        assert_eq!(with_exact_cpu_time("other 1\n"), "other 1\n");
-    }
 }

@@ -54,7 +54,7 @@ impl Supervised for Idler {
 async fn a_task_that_ends_or_panics_fails_the_run() {
     let start = start::<Own>(&PROGRAM, [PROGRAM.name.into()]).expect("the defaults are in order");
     let logging = Arc::new(Logging::start(&start.settings.common));
-    let telemetry = Arc::new(Telemetry::new(PROGRAM.name));
+    let telemetry = Arc::new(Telemetry::install(PROGRAM.name));
     for panics in [false, true] {
         let (settings, _) = watch::channel(Arc::new(start.settings.clone()));
         let requests = Requests::listen().expect("signals can be handled");

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<()> {
-    let telemetry = Arc::new(Telemetry::new(PROGRAM.name));
+    let telemetry = Arc::new(Telemetry::install(PROGRAM.name));
     let context = Context::new(&settings);
     settings.own.claim(&settings.common)?;
     let (settings, in_force) = watch::channel(Arc::new(settings));

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::metrics::{counter, describe_counter, describe_gauge, gauge};
+use ::metrics::{counter, gauge};
 use daemon::histogram::{Histogram, Samples};
 use protocol::{Class, Rejection};
 
@@ -240,48 +240,49 @@ impl Metrics {
         Rejection::ALL.map(|reason| self.rejected_for(reason)).iter().sum()
     }
 
-    /// Gives all counts to the recorder, so that each series exists even before it has counted. Returns what the
-    /// recorder does not keep, in the exposition format.
+    /// Gives all counts to the recorder, so that each series exists even before it has counted. Returns the histogram,
+    /// which the recorder does not keep, in the exposition format.
     #[expect(clippy::cast_precision_loss, reason = "gauges; the limit is far below 2^52")]
     pub(crate) fn render(&self, limit: &ConnectionLimit) -> String {
-        describe_counter!("servidor_connections_total", "Connections accepted and served.");
-        counter!("servidor_connections_total").absolute(self.connections());
-
-        describe_gauge!("servidor_connections_active", "Connections being served.");
-        gauge!("servidor_connections_active").set(limit.active() as f64);
-
-        describe_gauge!(
-            "servidor_connections_limit",
-            "Connections that are served at the same time at most."
-        );
-        gauge!("servidor_connections_limit").set(limit.limit() as f64);
-
-        describe_counter!("servidor_connections_refused_total", "Connections closed without being served.");
+        counter!(description: "Connections accepted and served.", "servidor_connections_total")
+            .absolute(self.connections());
+        gauge!(description: "Connections being served.", "servidor_connections_active")
+            .set(limit.active() as f64);
+        gauge!(
+            description: "Connections that are served at the same time at most.",
+            "servidor_connections_limit"
+        )
+        .set(limit.limit() as f64);
         for reason in Refusal::ALL {
-            let count = self.refused(reason);
-            counter!("servidor_connections_refused_total", "reason" => reason.as_str()).absolute(count);
+            counter!(
+                description: "Connections closed without being served.",
+                "servidor_connections_refused_total", "reason" => reason.as_str()
+            )
+            .absolute(self.refused(reason));
         }
-
-        describe_counter!("servidor_connections_closed_total", "Served connections that ended, by reason.");
         for reason in CloseReason::ALL {
-            let count = self.closed(reason);
-            counter!("servidor_connections_closed_total", "reason" => reason.as_str()).absolute(count);
+            counter!(
+                description: "Served connections that ended, by reason.",
+                "servidor_connections_closed_total", "reason" => reason.as_str()
+            )
+            .absolute(self.closed(reason));
         }
-
-        describe_counter!("servidor_accept_errors_total", "Failures to accept a connection.");
-        counter!("servidor_accept_errors_total").absolute(self.accept_errors());
-
-        describe_counter!("servidor_numbers_total", "Numbers answered, by class.");
+        counter!(description: "Failures to accept a connection.", "servidor_accept_errors_total")
+            .absolute(self.accept_errors());
         for class in Class::ALL {
-            counter!("servidor_numbers_total", "class" => class.as_str()).absolute(self.numbers(class));
+            counter!(
+                description: "Numbers answered, by class.",
+                "servidor_numbers_total", "class" => class.as_str()
+            )
+            .absolute(self.numbers(class));
         }
-
-        describe_counter!("servidor_requests_rejected_total", "Requests that were no number, by reason.");
         for reason in Rejection::ALL {
-            let count = self.rejected_for(reason);
-            counter!("servidor_requests_rejected_total", "reason" => reason.as_str()).absolute(count);
+            counter!(
+                description: "Requests that were no number, by reason.",
+                "servidor_requests_rejected_total", "reason" => reason.as_str()
+            )
+            .absolute(self.rejected_for(reason));
         }
-
         SERVICE.render(self.loops.iter().map(|metrics| &metrics.service))
     }
 }

@@ -78,11 +78,6 @@ impl Metrics {
         self.parse(name, labels)
     }
 
-    /// Whether there is such a series.
-    pub fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
-        self.find(name, labels).is_some()
-    }
-
     /// Every series: its name, its labels and their values.
     pub(crate) fn series(&self) -> impl Iterator<Item = (&str, &[(String, String)])> {
         self.samples.iter().map(|sample| (sample.name.as_str(), sample.labels.as_slice()))
