@@ -257,6 +257,14 @@ fn with_a_full_pipe_the_work_goes_on_and_each_line_is_written_or_counted() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_holds_up_no_stop() {
+    // As under systemd, where both outputs are the journal.
+    let daemon = Unheard::start(3, "1>&2");
+    daemon.ask(20_000);
+    daemon.assert_stops();
+}
+
+#[test]
 fn with_a_full_disk_the_work_goes_on_and_lost_lines_are_counted() {
     let daemon = Unheard::start(2, "2>/dev/full");
     daemon.ask(100);

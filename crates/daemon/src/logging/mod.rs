@@ -6,8 +6,10 @@ mod text;
 
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 pub use budget::Budget;
 use tracing::{Event, Level, Subscriber};
@@ -26,6 +28,10 @@ use crate::settings::{Common, LogFormat, LogLevel};
 /// default budgets is 300. The queue takes some 40 bytes for each line that it has room for, from the start.
 const WAITING_LINES: usize = 2048;
 
+/// How long the end waits for an output that takes no lines: together with what the runtime waits for its threads,
+/// within the second that a stop may last beyond the drain.
+const LAST_LINES: Duration = Duration::from_millis(800);
+
 /// The log: lines are written as long as it lives.
 #[derive(Debug)]
 pub struct Logging {
@@ -34,8 +40,8 @@ pub struct Logging {
     dropped: ErrorCounter,
     /// Lines that standard error did not take.
     failed: Arc<AtomicU64>,
-    /// Writes the lines that still wait when it is dropped. It gives a slow output one second for that.
-    _writer: WorkerGuard,
+    /// Writes the lines that still wait, when it is dropped.
+    writer: Option<WorkerGuard>,
 }
 
 impl Logging {
@@ -72,7 +78,7 @@ impl Logging {
             let reason = panic.payload_as_str().unwrap_or("of no text");
             tracing::error!(location, reason, "panic");
         }));
-        Self { level, dropped, failed, _writer: writer }
+        Self { level, dropped, failed, writer: Some(writer) }
     }
 
     /// Logs from now on what `level` lets through.
@@ -84,6 +90,22 @@ impl Logging {
     /// How many lines were lost: standard error was too slow, or took them no longer.
     pub fn lines_dropped(&self) -> u64 {
         self.dropped.dropped_lines() as u64 + self.failed.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        let writer = self.writer.take();
+        let (done, ended) = mpsc::channel();
+        // On a thread of its own: where the queue stays full, the library prints that on standard output, which may be
+        // the same stuck pipe or journal.
+        let ending = thread::Builder::new().spawn(move || {
+            drop(writer);
+            let _ = done.send(());
+        });
+        if ending.is_ok() {
+            let _ = ended.recv_timeout(LAST_LINES);
+        }
     }
 }
 
