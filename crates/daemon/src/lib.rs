@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod lifecycle;
 pub mod listener;
 pub mod logging;
+pub mod notifier;
 pub mod notify;
 pub mod page;
 pub mod process;

@@ -1,4 +1,4 @@
-//! What systemd is told, and the sockets that it hands over: sd_notify(3), sd_listen_fds(3).
+//! The watchdog of systemd, and the sockets that it hands over: sd_watchdog_enabled(3), sd_listen_fds(3).
 
 use std::io;
 use std::net::TcpListener;
@@ -7,42 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sd_notify::NotifyState;
 use socket2::Socket;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Tells systemd; where nobody listens, nothing happens.
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(error = error.to_string(), "systemd not notified");
-    }
-}
-
-/// The service is up.
-pub fn ready() {
-    tell(&[NotifyState::Ready]);
-}
-
-/// Settings are being read; [`ready`] follows.
-pub fn reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
-    }
-}
-
-/// The service is stopping, and will take at most `patience`.
-pub fn stopping(patience: Duration) {
-    let usec = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);
-    tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(usec)]);
-}
-
-/// A short line for `systemctl status`.
-pub fn status(line: &str) {
-    tell(&[NotifyState::Status(line)]);
-}
-
-/// Pings systemd's watchdog as long as every heart beats.
+/// Knows whether every heart beats, as long as which systemd's watchdog gets its pings.
 #[derive(Clone, Debug)]
 pub struct Watchdog {
     timeout: Option<Duration>,
@@ -105,14 +73,8 @@ impl Watchdog {
         Ticks(self.timeout.map(|timeout| ticks(timeout / 2)))
     }
 
-    /// Pings, if every heart has beaten since the last call.
-    pub fn ping(&self) {
-        if self.timeout.is_some() && self.all_beat() {
-            tell(&[NotifyState::Watchdog]);
-        }
-    }
-
-    fn all_beat(&self) -> bool {
+    /// Whether every heart has beaten since the last call.
+    pub fn all_beat(&self) -> bool {
         let mut hearts = self.hearts.lock().unwrap_or_else(PoisonError::into_inner);
         // A task that ended took its heartbeat along: that it may end is for others to judge.
         hearts.retain(|heart| Arc::strong_count(&heart.beats) > 1);

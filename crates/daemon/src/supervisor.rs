@@ -12,7 +12,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use crate::admin::Phase;
 use crate::lifecycle::{Request, Requests};
 use crate::logging::Logging;
-use crate::notify::{self, Ticks, Watchdog};
+use crate::notifier::Notifier;
+use crate::notify::{Ticks, Watchdog};
 use crate::settings::{Change, Faults, Section, Setting, Settings, Source};
 use crate::telemetry::Telemetry;
 
@@ -53,6 +54,7 @@ pub struct Supervisor<D: Supervised> {
     phase: watch::Sender<Phase>,
     logging: Arc<Logging>,
     telemetry: Arc<Telemetry>,
+    notifier: Notifier,
     watchdog: Watchdog,
     requests: Requests,
     upkeep: Interval,
@@ -83,6 +85,7 @@ impl<D: Supervised> Supervisor<D> {
             phase: watch::Sender::new(Phase::Starting),
             logging,
             telemetry,
+            notifier: Notifier::from_environment(),
             watchdog,
             requests,
             upkeep,
@@ -99,7 +102,7 @@ impl<D: Supervised> Supervisor<D> {
     /// Says to the world that the daemon is at work.
     pub fn ready(&mut self) {
         self.phase.send_replace(Phase::Ready);
-        notify::ready();
+        self.notifier.ready();
     }
 
     /// Watches until a stop is requested.
@@ -120,7 +123,8 @@ impl<D: Supervised> Supervisor<D> {
                     Err(error) => return Err(error).context("a task of the daemon failed"),
                 },
                 _ = self.upkeep.tick() => self.do_upkeep(),
-                () = self.pings.next() => self.watchdog.ping(),
+                () = self.pings.next() => self.ping(),
+                () = self.notifier.resend() => {}
             }
         }
     }
@@ -128,7 +132,7 @@ impl<D: Supervised> Supervisor<D> {
     /// Waits for `work` to end, at most `patience`; says whether it did.
     pub async fn drain(&mut self, patience: Duration, work: impl Future<Output = ()>) -> bool {
         self.phase.send_replace(Phase::Stopping);
-        notify::stopping(patience + Duration::from_secs(1));
+        self.notifier.stopping(patience + Duration::from_secs(1));
         let ended = self.drain_until(patience, work).await;
         // The last second's suppressed events are summed up too.
         self.do_upkeep();
@@ -155,7 +159,8 @@ impl<D: Supervised> Supervisor<D> {
                     self.daemon.report(self.telemetry.uptime());
                 },
                 _ = self.upkeep.tick() => self.do_upkeep(),
-                () = self.pings.next() => self.watchdog.ping(),
+                () = self.pings.next() => self.ping(),
+                () = self.notifier.resend() => {}
             }
         }
     }
@@ -166,19 +171,24 @@ impl<D: Supervised> Supervisor<D> {
         self.telemetry.lines_dropped(self.logging.lines_dropped());
         self.telemetry.upkeep();
         let status = self.daemon.status();
-        if status != self.status {
-            notify::status(&status);
+        if status != self.status && self.notifier.status(&status) {
             self.status = status;
         }
     }
 
+    fn ping(&mut self) {
+        if self.watchdog.all_beat() {
+            self.notifier.watchdog();
+        }
+    }
+
     fn reload(&mut self) {
-        notify::reloading();
+        self.notifier.reloading();
         match self.read_again() {
             Ok(settings) => self.apply(settings),
             Err(error) => tracing::error!(error, "reload failed"),
         }
-        notify::ready();
+        self.notifier.ready();
     }
 
     fn read_again(&self) -> Result<Settings<D::Own>, String> {

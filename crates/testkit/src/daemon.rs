@@ -40,8 +40,14 @@ impl Daemon {
     ///
     /// It inherits no variables: those of whoever runs the tests are none of its business.
     pub fn start(binary: &str, arguments: &[&str]) -> Self {
+        Self::start_with(binary, arguments, &[])
+    }
+
+    /// The same, with these variables.
+    pub fn start_with(binary: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary);
         command.args(arguments).args(["--log-format", "json"]).env_clear().stdin(Stdio::null());
+        command.envs(variables.iter().copied());
         if !arguments.contains(&"--metrics-listen") {
             command.args(["--metrics-listen", "127.0.0.1:0"]);
         }

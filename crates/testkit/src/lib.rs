@@ -9,6 +9,7 @@ mod http;
 pub mod papers;
 mod peer;
 mod queues;
+mod service_manager;
 mod stall;
 mod terminal;
 
@@ -24,6 +25,7 @@ pub use daemon::{Daemon, send_signal, wait_for_exit};
 pub use http::{Metrics, Response, request, scrape, scrape_until};
 pub use peer::Peer;
 pub use rustix::process::Signal;
+pub use service_manager::ServiceManager;
 pub use stall::Stall;
 pub use terminal::terminal;
 

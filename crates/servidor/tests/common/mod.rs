@@ -8,11 +8,16 @@ use testkit::Daemon;
 
 /// Starts `servidor` on 127.0.0.1, unless `arguments` say otherwise.
 pub(crate) fn start(arguments: &[&str]) -> Daemon {
+    start_with(arguments, &[])
+}
+
+/// The same, with these variables.
+pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Daemon {
     let mut arguments = arguments.to_vec();
     if !arguments.contains(&"--listen") {
         arguments.extend(["--listen", "127.0.0.1:0"]);
     }
-    Daemon::start(env!("CARGO_BIN_EXE_servidor"), &arguments)
+    Daemon::start_with(env!("CARGO_BIN_EXE_servidor"), &arguments, variables)
 }
 
 /// Starts `servidor` with `socket` handed over as systemd does, at descriptor 3.
