@@ -1,17 +1,21 @@
 //! Signals, as what they ask for.
 
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use futures_util::StreamExt as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
 
 /// What an operator asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// SIGTERM, SIGINT: finish, then stop.
+    /// SIGTERM, SIGINT, and SIGHUP where the terminal is gone: finish, then stop.
     Stop,
     /// SIGHUP: read the settings again.
     Reload,
@@ -22,10 +26,13 @@ pub enum Request {
 /// The signals of this process.
 pub struct Requests {
     signals: Signals,
+    /// The controlling terminal, if there is one.
+    terminal: Option<File>,
 }
 
 impl Requests {
-    /// Takes over the signals. A second SIGTERM or SIGINT ends the process at once, with 128 + its number.
+    /// Takes over the signals. A second SIGTERM or SIGINT ends the process at once, with 128 + its number. SIGHUP stays
+    /// ignored if it is, as under nohup(1).
     ///
     /// # Errors
     ///
@@ -47,7 +54,11 @@ impl Requests {
         for signal in [SIGTERM, SIGINT] {
             signal_hook::flag::register(signal, Arc::clone(&stop_requested))?;
         }
-        Ok(Self { signals: Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])? })
+        let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
+        if !is_ignored(SIGHUP) {
+            signals.handle().add_signal(SIGHUP)?;
+        }
+        Ok(Self { signals, terminal: controlling_terminal() })
     }
 
     /// The next request.
@@ -55,6 +66,8 @@ impl Requests {
         loop {
             match self.signals.next().await {
                 Some(SIGTERM | SIGINT) => return Request::Stop,
+                // Whoever closed the terminal can neither stop the daemon there nor see it.
+                Some(SIGHUP) if self.terminal.as_ref().is_some_and(is_hung_up) => return Request::Stop,
                 Some(SIGHUP) => return Request::Reload,
                 Some(SIGUSR1) => return Request::Report,
                 Some(_) => {}
@@ -63,4 +76,23 @@ impl Requests {
             }
         }
     }
+}
+
+/// Whether this process ignores `signal`: proc_pid_status(5). To ask the kernel by sigaction(2) takes unsafe code.
+fn is_ignored(signal: i32) -> bool {
+    let Ok(status) = fs::read_to_string("/proc/self/status") else { return false };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+fn controlling_terminal() -> Option<File> {
+    let flags = (OFlags::NOCTTY | OFlags::NONBLOCK).bits();
+    File::options().read(true).custom_flags(flags.cast_signed()).open("/dev/tty").ok()
+}
+
+fn is_hung_up(terminal: &File) -> bool {
+    let mut polled = [PollFd::new(terminal, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents().contains(PollFlags::HUP)
 }

@@ -27,7 +27,7 @@ pub use peer::Peer;
 pub use rustix::process::Signal;
 pub use service_manager::ServiceManager;
 pub use stall::Stall;
-pub use terminal::terminal;
+pub use terminal::{on_terminal, terminal};
 
 /// How long anything that must happen may take: long enough for a machine that is busy with other things.
 pub const DEADLINE: Duration = Duration::from_secs(20);
