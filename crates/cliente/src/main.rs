@@ -40,7 +40,7 @@ fn main() -> ExitCode {
 
 async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitCode> {
     let Start { settings, source, flags } = start;
-    let listen_is_given = source.gives::<Own>("metrics-listen");
+    let listen_is_given = source.gives("metrics-listen");
     let telemetry = Arc::new(Telemetry::install(PROGRAM.name));
     register_series(settings.own.target.as_slice());
     let totals = Arc::new(Totals::new(settings.common.log_events_per_second.get()));

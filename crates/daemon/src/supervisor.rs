@@ -192,7 +192,7 @@ impl<D: Supervised> Supervisor<D> {
     }
 
     fn read_again(&self) -> Result<Settings<D::Own>, String> {
-        let read = self.source.read().map_err(|faults: Faults| faults.in_one_line());
+        let read = self.source.read_again().map_err(|faults: Faults| faults.in_one_line());
         let checked =
             read.and_then(|settings: Settings<D::Own>| match settings.own.claim(&settings.common) {
                 Ok(()) => Ok(settings),

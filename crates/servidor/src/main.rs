@@ -37,7 +37,7 @@ async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>
     let requests = Requests::listen().context("signals cannot be handled")?;
 
     let settings_now = in_force.borrow().clone();
-    let given = |name| source.gives::<Own>(name);
+    let given = |name| source.gives(name);
     let mut inherited = Inherited::from_environment()?;
     let addresses = settings_now.own.listen.as_slice();
     let listeners = listener::open(&mut inherited, "servidor", "listen", addresses, given("listen"))?;

@@ -111,7 +111,7 @@ fn a_value_that_does_not_parse_is_told_beside_a_key_given_twice() {
 
 #[test]
 fn a_file_that_is_no_text_is_named() {
-    let fault = "FILE: expected a readable file: stream did not contain valid UTF-8";
+    let fault = "FILE: expected a file in UTF-8";
     assert_refused(b"listen = \"\xff\"", &[], &[], &complaint(&[fault]));
 }
 

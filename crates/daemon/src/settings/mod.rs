@@ -5,6 +5,7 @@
 
 mod common;
 mod fault;
+mod file;
 mod print;
 mod source;
 mod start;

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Faults};
+use super::file;
 use super::value::Value;
 use super::{Common, Section, Setting, Settings};
 
@@ -19,10 +20,12 @@ const DUPLICATE: &str = "duplicate key";
 /// Where settings come from: kept, so that a reload reads the same places.
 #[derive(Clone, Debug)]
 pub struct Source {
-    pub(super) program: &'static str,
-    pub(super) file: Option<PathBuf>,
-    pub(super) flags: ArgMatches,
-    pub(super) defaults: Vec<(&'static str, &'static str)>,
+    program: &'static str,
+    file: Option<PathBuf>,
+    flags: ArgMatches,
+    defaults: Vec<(&'static str, &'static str)>,
+    /// The settings that any source gave when they were first read.
+    given: Vec<String>,
 }
 
 /// A value as somebody wrote it.
@@ -52,13 +55,37 @@ pub struct Given {
 }
 
 impl Source {
-    /// Reads and checks everything.
+    /// What `flags` name, the variables of `program`, and `defaults`.
+    pub(super) fn new(
+        program: &'static str,
+        flags: ArgMatches,
+        defaults: Vec<(&'static str, &'static str)>,
+    ) -> Self {
+        let file = flags.get_one::<PathBuf>("config").cloned();
+        Self { program, file, flags, defaults, given: Vec::new() }
+    }
+
+    /// Reads and checks everything, for the first time.
     ///
     /// # Errors
     ///
     /// All faults of all sources: a value is checked even where a stronger source overrides it.
-    pub fn read<S: Section>(&self) -> Result<Settings<S>, Faults> {
-        let mut given = self.collect(&Settings::<S>::schema());
+    pub(super) fn read<S: Section>(&mut self) -> Result<Settings<S>, Faults> {
+        let given = self.collect(&Settings::<S>::schema(), file::read);
+        self.given = given.written.iter().map(|written| written.setting.clone()).collect();
+        Self::check(given)
+    }
+
+    /// Reads and checks everything, as it is by now.
+    ///
+    /// # Errors
+    ///
+    /// As at the first time. A file that cannot be read again is a fault too.
+    pub fn read_again<S: Section>(&self) -> Result<Settings<S>, Faults> {
+        Self::check(self.collect(&Settings::<S>::schema(), file::read_again))
+    }
+
+    fn check<S: Section>(mut given: Given) -> Result<Settings<S>, Faults> {
         let (own, common) = (S::read(&mut given), Common::read(&mut given));
         let mut faults = given.faults_in_order();
         if let (Some(own), Some(common), true) = (own, common, faults.is_empty()) {
@@ -71,22 +98,21 @@ impl Source {
         Err(Faults(faults))
     }
 
-    /// Whether any source gives the setting `name`.
-    pub fn gives<S: Section>(&self, name: &str) -> bool {
-        self.collect(&Settings::<S>::schema()).written.iter().any(|written| written.setting == name)
+    /// Whether any source gave the setting `name` at the start.
+    pub fn gives(&self, name: &str) -> bool {
+        self.given.iter().any(|given| given == name)
     }
 
-    fn collect(&self, schema: &[Setting]) -> Given {
+    fn collect(&self, schema: &[Setting], read: fn(&Path) -> Result<String, String>) -> Given {
         let mut given = Given { written: Vec::new(), defaults: Vec::new(), faults: Vec::new() };
         for setting in schema {
             let default = self.defaults.iter().find(|(name, _)| *name == setting.name);
             given.defaults.push((setting.name.clone(), default.map_or(setting.default, |(_, value)| value)));
         }
         if let Some(path) = &self.file {
-            match std::fs::read_to_string(path) {
+            match read(path) {
                 Ok(text) => given.file(path, &text, schema),
-                Err(error) => {
-                    let problem = format!("expected a readable file: {error}");
+                Err(problem) => {
                     given.faults.push((Order::File(0), Fault { place: path.display().to_string(), problem }));
                 }
             }

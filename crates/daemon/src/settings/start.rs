@@ -113,12 +113,8 @@ pub fn start<S: Section>(
     if flags.get_flag("default-config") {
         return Err(print(program.name, &default_config(program.name, &schema::<S>(program))));
     }
-    let source = Source {
-        program: program.name,
-        file: flags.get_one::<PathBuf>("config").cloned(),
-        flags: flags.clone(),
-        defaults: [(program.implied)(&flags), program.defaults].concat(),
-    };
+    let defaults = [(program.implied)(&flags), program.defaults].concat();
+    let mut source = Source::new(program.name, flags.clone(), defaults);
     let refuse = |faults: Faults| {
         complain(program.name, faults);
         ExitCode::from(Failure::Settings)
