@@ -14,7 +14,7 @@ use crate::lifecycle::{Request, Requests};
 use crate::logging::Logging;
 use crate::notifier::Notifier;
 use crate::notify::{Ticks, Watchdog};
-use crate::settings::{Change, Faults, Section, Setting, Settings, Source};
+use crate::settings::{Change, Faults, NearMiss, Section, Setting, Settings, Source};
 use crate::telemetry::Telemetry;
 
 /// The share of a drain's time that is granted anew when the rest is over: if the process did not run meanwhile, the work
@@ -77,6 +77,9 @@ impl<D: Supervised> Supervisor<D> {
         upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let pings = watchdog.ticks();
         let started = settings.borrow().clone();
+        for NearMiss { variable, expected } in source.near_misses::<D::Own>() {
+            tracing::warn!(variable, expected, "unknown variable");
+        }
         Self {
             daemon,
             source,

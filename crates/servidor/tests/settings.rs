@@ -5,7 +5,7 @@ mod common;
 use std::fs::{self, File};
 use std::process::{Child, Command, Output, Stdio};
 
-use common::start;
+use common::{start, start_with};
 use tempfile::NamedTempFile;
 use testkit::{Peer, Signal, wait_until};
 
@@ -82,6 +82,23 @@ fn only_the_variables_of_known_settings_count() {
     assert_eq!(stdout_of(&injected, &["--check-config"]), unset);
     let empty = [("SERVIDOR_MAX_CONNECTIONS", ""), ("SERVIDOR_LISTEN", ""), ("SERVIDOR_LOG_LEVEL", "")];
     assert_eq!(stdout_of(&empty, &["--check-config"]), unset);
+}
+
+#[test]
+fn a_misspelt_variable_is_warned_of() {
+    let misspelt =
+        [("SERVIDOR_MAX_CONECTIONS", "7"), ("SERVDOR_LISTEN", "127.0.0.1:1"), ("SERVIDOR_ALOW", "")];
+    let output = run(&misspelt, &["--check-config"]);
+    assert_eq!(output.status.code(), Some(0));
+    let expected = "servidor: SERVDOR_LISTEN is no variable of servidor, expected SERVIDOR_LISTEN?\n\
+                    servidor: SERVIDOR_MAX_CONECTIONS is no variable of servidor, expected SERVIDOR_MAX_CONNECTIONS?\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+
+    let daemon = start_with(&[], &misspelt);
+    let warning = daemon.wait_for("unknown variable");
+    assert_eq!((&warning["level"], &warning["variable"]), (&"WARN".into(), &"SERVDOR_LISTEN".into()));
+    assert_eq!(warning["expected"], "SERVIDOR_LISTEN");
+    daemon.wait_for_line("the other", |line| line["expected"] == "SERVIDOR_MAX_CONNECTIONS");
 }
 
 #[test]

@@ -222,3 +222,27 @@ fn the_exit_status_tells_even_where_nothing_can_be_said() {
         .expect("the daemon starts");
     assert_eq!(status.code(), Some(78));
 }
+
+#[test]
+fn misuse_of_the_command_line_hides_no_wrong_setting() {
+    let unknown = "error: unexpected argument '--max-conections' found\n\n  \
+                   tip: a similar argument exists: '--max-connections'\n\n\
+                   Usage: servidor --check-config --config <FILE> --max-connections <VALUE>\n\n\
+                   For more information, try '--help'.\n";
+    let wrong = complaint(&[
+        "FILE:1:12: overload = \"drop\": expected wait or refuse",
+        "SERVIDOR_OVERLOAD=Wait: expected wait or refuse",
+        &format!("--idle-timeout 0s: {DURATION}"),
+    ]);
+    let flags =
+        ["--max-conections", "5", "extra", "--line-timeout", "1s", "--idle-timeout", "0s", "--line-timeout"];
+    assert_refused(
+        b"overload = \"drop\"\n",
+        &[("SERVIDOR_OVERLOAD", b"Wait")],
+        &flags,
+        &format!(
+            "{unknown}error: unexpected argument 'extra' found\n\
+             error: a value is required for '--line-timeout <VALUE>' but none was supplied\n{wrong}"
+        ),
+    );
+}

@@ -6,6 +6,8 @@
 mod common;
 mod fault;
 mod file;
+mod misuse;
+mod near_miss;
 mod print;
 mod source;
 mod start;
@@ -13,6 +15,7 @@ mod value;
 
 pub use common::{Common, LogFormat, LogLevel, MetricsListen, Networks, WorkerThreads};
 pub use fault::{Fault, Faults};
+pub use near_miss::NearMiss;
 pub use print::{default_config, effective_config};
 pub use source::{Given, Source};
 pub use start::{Defaults, Extra, Program, REVISION, Start, VERSION, command, schema, start};

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Faults};
 use super::file;
+use super::near_miss::{NearMiss, near_misses};
 use super::value::Value;
 use super::{Common, Section, Setting, Settings};
 
@@ -101,6 +102,11 @@ impl Source {
     /// Whether any source gave the setting `name` at the start.
     pub fn gives(&self, name: &str) -> bool {
         self.given.iter().any(|given| given == name)
+    }
+
+    /// The variables that were probably meant for a setting, and have no effect.
+    pub fn near_misses<S: Section>(&self) -> Vec<NearMiss> {
+        near_misses(self.program, &Settings::<S>::schema())
     }
 
     fn collect(&self, schema: &[Setting], read: fn(&Path) -> Result<String, String>) -> Given {

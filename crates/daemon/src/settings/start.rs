@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use super::misuse::parse;
 use super::{
-    Change, Fault, Faults, MetricsListen, Section, Setting, Settings, Source, default_config,
+    Change, Fault, Faults, MetricsListen, NearMiss, Section, Setting, Settings, Source, default_config,
     effective_config,
 };
 use crate::exit::{Failure, complain};
@@ -105,16 +106,21 @@ pub fn start<S: Section>(
     program: &Program,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Start<S>, ExitCode> {
-    let flags = command::<S>(program).try_get_matches_from(arguments).map_err(|error| {
-        // A closed standard output is no reason to fail.
-        let _ = error.print();
-        if error.use_stderr() { Failure::Settings.into() } else { ExitCode::SUCCESS }
+    let flags = parse(&command::<S>(program), arguments).map_err(|misuse| {
+        misuse.tell();
+        if misuse.is_request() {
+            return ExitCode::SUCCESS;
+        }
+        let read = misuse.rest.map(|flags| source(program, &flags).read::<S>());
+        if let Some(Err(faults)) = read {
+            complain(program.name, faults);
+        }
+        Failure::Settings.into()
     })?;
     if flags.get_flag("default-config") {
         return Err(print(program.name, &default_config(program.name, &schema::<S>(program))));
     }
-    let defaults = [(program.implied)(&flags), program.defaults].concat();
-    let mut source = Source::new(program.name, flags.clone(), defaults);
+    let mut source = source(program, &flags);
     let refuse = |faults: Faults| {
         complain(program.name, faults);
         ExitCode::from(Failure::Settings)
@@ -125,12 +131,20 @@ pub fn start<S: Section>(
         settings.own.claim(&settings.common).map_err(|error| {
             refuse(Faults(vec![Fault { place: String::new(), problem: format!("{error:#}") }]))
         })?;
+        for NearMiss { variable, expected } in source.near_misses::<S>() {
+            let program = program.name;
+            complain(program, format_args!("{variable} is no variable of {program}, expected {expected}?"));
+        }
         return Err(print(program.name, &effective_config(&settings)));
     }
     if flags.get_flag("check-health") {
         return Err(check_health(program.name, settings.common.metrics_listen));
     }
     Ok(Start { settings, source, flags })
+}
+
+fn source(program: &Program, flags: &ArgMatches) -> Source {
+    Source::new(program.name, flags.clone(), [(program.implied)(flags), program.defaults].concat())
 }
 
 fn print(program: &str, text: &str) -> ExitCode {

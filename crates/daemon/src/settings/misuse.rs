@@ -1,0 +1,84 @@
+//! Reads the command line past its errors, so that they do not hide wrong settings.
+
+use std::ffi::OsString;
+use std::io::{Write as _, stderr};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgMatches, Command};
+
+/// What is wrong with a command line.
+#[derive(Debug)]
+pub(super) struct Misuse {
+    /// Each error, in the order in which they were met.
+    errors: Vec<clap::Error>,
+    /// What is left of the command line without them.
+    pub(super) rest: Option<ArgMatches>,
+}
+
+/// Parses a command line. After an error it goes on without the argument that is wrong.
+pub(super) fn parse(
+    command: &Command,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<ArgMatches, Misuse> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut errors = Vec::new();
+    loop {
+        match command.clone().try_get_matches_from(&arguments) {
+            Ok(matches) if errors.is_empty() => return Ok(matches),
+            Ok(matches) => return Err(Misuse { errors, rest: Some(matches) }),
+            Err(error) => {
+                // A request for help that comes after an error is not met.
+                let goes_on = error.use_stderr() && remove_culprit(&error, &mut arguments);
+                if error.use_stderr() || errors.is_empty() {
+                    errors.push(error);
+                }
+                if !goes_on {
+                    return Err(Misuse { errors, rest: None });
+                }
+            }
+        }
+    }
+}
+
+/// Removes the argument that `error` is about, with its value. Returns whether there was one.
+fn remove_culprit(error: &clap::Error, arguments: &mut Vec<OsString>) -> bool {
+    let Some(ContextValue::String(culprit)) = error.get(ContextKind::InvalidArg) else { return false };
+    // Behind the flag may be the form of its value.
+    let culprit = culprit.split(' ').next().unwrap_or_default();
+    let is_culprit = |argument: &OsString| {
+        argument.to_str().is_some_and(|text| text == culprit || text.split('=').next() == Some(culprit))
+    };
+    // The name of the program is no argument.
+    let Some(index) = arguments.iter().rposition(is_culprit).filter(|index| *index > 0) else { return false };
+    let removed = arguments.remove(index);
+    let is_unknown = error.kind() == ErrorKind::UnknownArgument;
+    let has_similar = error.get(ContextKind::SuggestedArg).is_some();
+    if removed == *culprit
+        && culprit.starts_with("--")
+        && (has_similar || !is_unknown)
+        && arguments.get(index).is_some_and(|next| !next.as_encoded_bytes().starts_with(b"--"))
+    {
+        arguments.remove(index);
+    }
+    true
+}
+
+impl Misuse {
+    /// Whether help or the version was asked for, which is no misuse.
+    pub(super) fn is_request(&self) -> bool {
+        self.errors.iter().all(|error| !error.use_stderr())
+    }
+
+    /// Tells all errors, and the way out once.
+    pub(super) fn tell(&self) {
+        let mut errors = self.errors.iter();
+        if let Some(first) = errors.next() {
+            // A closed standard output is no reason to fail.
+            let _ = first.print();
+        }
+        for error in errors {
+            let text = error.to_string();
+            let _ = writeln!(stderr(), "{}", text.lines().next().unwrap_or_default());
+        }
+    }
+}
