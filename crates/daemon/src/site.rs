@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::admin::{Phase, Site};
 use crate::page::Page;
@@ -10,7 +11,7 @@ use crate::settings::Settings;
 use crate::supervisor::Supervised;
 use crate::telemetry::Telemetry;
 
-/// The site of `daemon`, called `name`, as it is at each request.
+/// The site of `daemon`, called `name`, as it is at each request. It is made when the daemon starts.
 pub fn of<D: Supervised + 'static>(
     name: &'static str,
     daemon: Arc<D>,
@@ -19,14 +20,14 @@ pub fn of<D: Supervised + 'static>(
     phase: watch::Receiver<Phase>,
 ) -> Site {
     let own = Arc::clone(&daemon);
-    let (allowing, now, uptime) = (settings.clone(), phase.clone(), Arc::clone(&telemetry));
+    let (allowing, now, begun) = (settings.clone(), phase.clone(), Instant::now());
     let page = move || {
         let settings = settings.borrow().clone();
         let names = Settings::<D::Own>::schema().into_iter().map(|setting| setting.name);
         let page = Page {
             name,
             phase: *now.borrow(),
-            uptime: uptime.uptime(),
+            uptime: begun.elapsed(),
             own: &daemon.page(),
             settings: names.zip(settings.values()).collect(),
         };

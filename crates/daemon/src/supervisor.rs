@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use crate::admin::Phase;
 use crate::lifecycle::{Request, Requests};
@@ -52,6 +52,8 @@ pub struct Supervisor<D: Supervised> {
     /// Those of the start: what needs a restart is still as they say.
     started: Arc<Settings<D::Own>>,
     phase: watch::Sender<Phase>,
+    /// When the daemon started, by a clock that nobody sets.
+    begun: Instant,
     logging: Arc<Logging>,
     telemetry: Arc<Telemetry>,
     notifier: Notifier,
@@ -86,6 +88,7 @@ impl<D: Supervised> Supervisor<D> {
             started,
             settings,
             phase: watch::Sender::new(Phase::Starting),
+            begun: Instant::now(),
             logging,
             telemetry,
             notifier: Notifier::from_environment(),
@@ -119,7 +122,7 @@ impl<D: Supervised> Supervisor<D> {
                 request = self.requests.next() => match request {
                     Request::Stop => return Ok(()),
                     Request::Reload => self.reload(),
-                    Request::Report => self.daemon.report(self.telemetry.uptime()),
+                    Request::Report => self.daemon.report(self.begun.elapsed()),
                 },
                 Some(ended) = tasks.join_next() => match ended {
                     Ok(()) => bail!("a task of the daemon ended by itself"),
@@ -159,7 +162,7 @@ impl<D: Supervised> Supervisor<D> {
                     deadline.set(sleep(last_turn));
                 }
                 request = self.requests.next() => if request == Request::Report {
-                    self.daemon.report(self.telemetry.uptime());
+                    self.daemon.report(self.begun.elapsed());
                 },
                 _ = self.upkeep.tick() => self.do_upkeep(),
                 () = self.pings.next() => self.ping(),

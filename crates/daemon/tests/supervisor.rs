@@ -4,13 +4,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::exit;
+use daemon::admin::Phase;
 use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
 use daemon::notify::Watchdog;
 use daemon::settings::{Count, Program, start};
 use daemon::supervisor::{Supervised, Supervisor};
 use daemon::telemetry::Telemetry;
+use daemon::{exit, site};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -68,4 +69,16 @@ async fn a_task_that_ends_or_panics_fails_the_run() {
         let outcome = outcome.expect("it does not go on as if nothing had happened");
         assert_eq!(exit::conclude(outcome), ExitCode::FAILURE, "panics: {panics}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_uptime_follows_the_monotonic_clock() {
+    let start = start::<Own>(&PROGRAM, [PROGRAM.name.into()]).expect("the defaults are in order");
+    let (_settings, in_force) = watch::channel(Arc::new(start.settings));
+    let (_phase, phase) = watch::channel(Phase::Ready);
+    let site =
+        site::of(PROGRAM.name, Arc::new(Idler), Arc::new(Telemetry::new(PROGRAM.name)), in_force, phase);
+    assert!((site.page)().contains("up for 0 s"), "{}", (site.page)());
+    tokio::time::advance(Duration::from_secs(90_000)).await;
+    assert!((site.page)().contains("up for 1 d 1 h"), "{}", (site.page)());
 }
