@@ -1,5 +1,7 @@
 //! The HTTP side: metrics for Prometheus, health for supervisors, a page for people.
 
+mod clients;
+
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -15,24 +17,18 @@ use hyper::header::{
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use self::clients::{Clients, HasAsked};
 use crate::accept::{AcceptErrors, AfterError, PAUSE};
-use crate::crowd::Crowd;
 use crate::listener::{self, Listener};
 use crate::notify::Inherited;
 use crate::page;
 use crate::settings::MetricsListen;
 
-/// Clients at once; a newer one takes the place of the oldest, so that stalled ones keep nobody out.
-const MOST_CLIENTS: usize = 32;
-/// For the request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// For the whole exchange: a client that does not read its answer is let go.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 /// For a health check.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -89,7 +85,7 @@ pub fn open(
 
 /// Answers until the process ends, or the listener does not listen any more.
 pub async fn serve(listener: TcpListener, site: Arc<Site>) {
-    let mut clients = Crowd::new(MOST_CLIENTS);
+    let mut clients = Clients::default();
     let mut errors = AcceptErrors::default();
     loop {
         let (stream, peer) = match listener.accept().await {
@@ -110,20 +106,21 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) {
             continue;
         }
         let site = Arc::clone(&site);
+        let has_asked = HasAsked::default();
+        let asked = has_asked.clone();
         let service = service_fn(move |request| {
+            asked.set();
             let response = respond(&site, &request);
             async move { Ok::<_, Infallible>(response) }
         });
+        // Hyper's own timeout can fire before what has arrived is read.
         let exchange = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(None)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
-        let client = tokio::spawn(async move {
-            // What a client does to its connection is its own affair: neither an error nor a timeout is news.
-            let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await;
-        });
-        clients.admit(client.abort_handle());
+        // What a client does to its connection is its own affair: an error is no news.
+        clients.make_room().await;
+        clients.add(has_asked, async { drop(exchange.await) });
     }
 }
 

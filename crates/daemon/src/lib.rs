@@ -5,7 +5,6 @@
 
 pub mod accept;
 pub mod admin;
-pub mod crowd;
 pub mod exit;
 pub mod histogram;
 pub mod lifecycle;
