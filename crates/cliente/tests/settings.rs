@@ -127,7 +127,7 @@ fn the_default_file_says_what_is_the_default() {
     let from_file = cliente(&["--check-config", "--config", file.to_str().expect("UTF-8")], &[]);
     assert_eq!(from_file.status.code(), Some(0), "{}\n{uncommented}", stderr(&from_file));
     assert_eq!(stdout(&from_file), stdout(&cliente(&["--check-config"], &[])));
-    assert_eq!(uncommented.lines().count(), 12);
+    assert_eq!(uncommented.lines().count(), 13);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The HTTP side: metrics for Prometheus, health for supervisors, a page for people.
 
 mod clients;
+mod hosts;
 
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
@@ -27,7 +28,7 @@ use crate::accept::{AcceptErrors, AfterError, PAUSE};
 use crate::listener::{self, Listener};
 use crate::notify::Inherited;
 use crate::page;
-use crate::settings::MetricsListen;
+use crate::settings::{HostNames, MetricsListen};
 
 /// For a health check.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -59,6 +60,8 @@ pub struct Site {
     pub page: Box<dyn Fn() -> String + Send + Sync>,
     /// Whether a peer may look.
     pub admits: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    /// Names by which it may be asked for.
+    pub hosts: Box<dyn Fn() -> HostNames + Send + Sync>,
     /// What `/-/ready` goes by.
     pub phase: watch::Receiver<Phase>,
 }
@@ -106,11 +109,12 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) {
             continue;
         }
         let site = Arc::clone(&site);
+        let Ok(local) = stream.local_addr() else { continue };
         let has_asked = HasAsked::default();
         let asked = has_asked.clone();
         let service = service_fn(move |request| {
             asked.set();
-            let response = respond(&site, &request);
+            let response = respond(&site, local.ip(), &request);
             async move { Ok::<_, Infallible>(response) }
         });
         // Hyper's own timeout can fire before what has arrived is read.
@@ -124,8 +128,13 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) {
     }
 }
 
-fn respond(site: &Site, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn respond(site: &Site, local: IpAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
+    if !hosts::is_for_us(request, local, &(site.hosts)()) {
+        let problem =
+            "not a name of this host: use localhost or an address, or add the name to metrics-hosts\n";
+        return reply(StatusCode::MISDIRECTED_REQUEST, TEXT, problem.to_owned());
+    }
     let known = matches!(request.uri().path(), "/" | "/metrics" | "/-/healthy" | "/-/ready");
     if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());

@@ -20,7 +20,8 @@ pub fn of<D: Supervised + 'static>(
     phase: watch::Receiver<Phase>,
 ) -> Site {
     let own = Arc::clone(&daemon);
-    let (allowing, now, begun) = (settings.clone(), phase.clone(), Instant::now());
+    let (allowing, naming) = (settings.clone(), settings.clone());
+    let (now, begun) = (phase.clone(), Instant::now());
     let page = move || {
         let settings = settings.borrow().clone();
         let names = Settings::<D::Own>::schema().into_iter().map(|setting| setting.name);
@@ -37,6 +38,7 @@ pub fn of<D: Supervised + 'static>(
         metrics: Box::new(move || telemetry.render(|| own.own_metrics())),
         page: Box::new(page),
         admits: Box::new(move |peer| allowing.borrow().common.metrics_allow.contains(peer)),
+        hosts: Box::new(move || naming.borrow().common.metrics_hosts.clone()),
         phase,
     }
 }

@@ -116,6 +116,7 @@ fn defaults_are_those_of_the_manual() {
         "drain-timeout = \"2s\"",
         "metrics-listen = \"127.0.0.1:9888\"",
         "metrics-allow = [\"127.0.0.0/8\", \"::1/128\"]",
+        "metrics-hosts = []",
         "log-level = \"info\"",
         "log-format = \"auto\"",
         "log-events-per-second = 50",

@@ -20,9 +20,15 @@ pub struct Response {
 
 /// One request on a connection of its own.
 pub fn request(address: SocketAddr, method: &str, path: &str) -> Response {
+    request_for(address, Some(&address.to_string()), method, path)
+}
+
+/// The same, with this in the header `Host`, or without the header.
+pub fn request_for(address: SocketAddr, host: Option<&str>, method: &str, path: &str) -> Response {
+    let host = host.map(|host| format!("Host: {host}\r\n")).unwrap_or_default();
     let mut stream = TcpStream::connect_timeout(&address, DEADLINE).expect("the HTTP side accepts");
     stream.set_read_timeout(Some(DEADLINE)).expect("a deadline above zero");
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    write!(stream, "{method} {path} HTTP/1.1\r\n{host}Connection: close\r\n\r\n")
         .expect("a request can be sent");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("a response, then the end");

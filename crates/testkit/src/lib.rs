@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use daemon::{Daemon, send_signal, wait_for_exit};
-pub use http::{Metrics, Response, request, scrape, scrape_until};
+pub use http::{Metrics, Response, request, request_for, scrape, scrape_until};
 pub use peer::Peer;
 pub use rustix::process::Signal;
 pub use service_manager::ServiceManager;

@@ -15,6 +15,10 @@ crate::settings! {
         metrics_listen: MetricsListen = "127.0.0.1:9888", Restart;
         /// Networks whose peers may use the HTTP side; others are closed at once.
         metrics_allow: Networks = "127.0.0.0/8, ::1/128", Live;
+        /// Names by which the HTTP side may be asked for, beside addresses, `localhost` and the name of the host. On
+        /// loopback addresses others are not answered, so that no page on the web can read it through a browser on this
+        /// host (DNS rebinding). On other addresses any name is fine, unless names are set here.
+        metrics_hosts: HostNames = "", Live;
         /// How much is logged: `error`, `warn`, `info`, `debug`, `trace` or `off`, or a filter of the tracing
         /// library such as `info,servidor=debug`.
         log_level: LogLevel = "info", Live;
@@ -37,6 +41,48 @@ impl Networks {
     pub fn contains(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.as_slice().iter().any(|network| network.contains(&peer))
+    }
+}
+
+/// Names of this host, if any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostNames(Vec<String>);
+
+impl HostNames {
+    /// The names, in the order given.
+    pub fn as_slice(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl Value for HostNames {
+    const EXPECTED: &'static str = "the name of a host without a port, such as canary.example";
+    const LIST: bool = true;
+    const MAY_BE_EMPTY: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        const MAX_LENGTH: usize = 253;
+        let is_name = |name: &str| {
+            let is_part = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+            !name.is_empty() && name.len() <= MAX_LENGTH && name.chars().all(is_part)
+        };
+        let mut names = Vec::new();
+        for name in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
+            if !is_name(name) {
+                let place = if text == name { String::new() } else { format!("{name:?}: ") };
+                return Err(place + &expected::<Self>());
+            }
+            if names.iter().any(|known| known == name) {
+                return Err(format!("{name:?} is given twice"));
+            }
+            names.push(name.to_owned());
+        }
+        Ok(Self(names))
+    }
+
+    fn to_toml(&self) -> String {
+        let names: Vec<String> = self.0.iter().map(|name| quoted(name)).collect();
+        format!("[{}]", names.join(", "))
     }
 }
 

@@ -13,7 +13,7 @@ mod source;
 mod start;
 mod value;
 
-pub use common::{Common, LogFormat, LogLevel, MetricsListen, Networks, WorkerThreads};
+pub use common::{Common, HostNames, LogFormat, LogLevel, MetricsListen, Networks, WorkerThreads};
 pub use fault::{Fault, Faults};
 pub use near_miss::NearMiss;
 pub use print::{default_config, effective_config};
@@ -36,6 +36,8 @@ pub struct Setting {
     pub expected: &'static str,
     /// Whether it takes several values.
     pub list: bool,
+    /// Whether it takes none as well.
+    pub may_be_empty: bool,
     /// Whether TOML writes it without quotes.
     pub bare: bool,
 }
@@ -59,6 +61,7 @@ impl Setting {
             change,
             expected: T::EXPECTED,
             list: T::LIST,
+            may_be_empty: T::MAY_BE_EMPTY,
             bare: T::BARE,
         }
     }

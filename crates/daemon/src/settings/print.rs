@@ -34,7 +34,7 @@ pub fn default_config(program: &str, schema: &[Setting]) -> String {
 fn default_in_toml(setting: &Setting) -> String {
     if setting.list {
         let items: Vec<String> =
-            setting.default.split(',').map(|item| format!("{:?}", item.trim())).collect();
+            setting.default.split_terminator(',').map(|item| format!("{:?}", item.trim())).collect();
         format!("[{}]", items.join(", "))
     } else if setting.bare && setting.default.parse::<u64>().is_ok() {
         setting.default.to_owned()

@@ -277,7 +277,9 @@ fn as_text(value: &DeValue<'_>, setting: &Setting) -> Result<String, String> {
     };
     let list = if setting.list { "a list of texts, each " } else { "" };
     match items {
-        Some(items) if items.is_empty() => Err(format!("expected at least one: {}", setting.expected)),
+        Some(items) if items.is_empty() && !setting.may_be_empty => {
+            Err(format!("expected at least one: {}", setting.expected))
+        }
         Some(items) => Ok(items.join(",")),
         None => Err(format!("expected {list}{}, not {}", setting.expected, article(value.type_str()))),
     }

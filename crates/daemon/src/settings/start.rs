@@ -88,12 +88,13 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
 fn flag(setting: Setting) -> Arg {
     let doc: Vec<&str> = setting.doc.lines().map(str::trim).collect();
     let restart = if setting.change == Change::Restart { "; not reloaded" } else { "" };
+    let default = if setting.default.is_empty() { "none" } else { setting.default };
     Arg::new(setting.name.clone())
         .long(setting.name)
         .value_name("VALUE")
         .action(if setting.list { ArgAction::Append } else { ArgAction::Set })
         .allow_hyphen_values(true)
-        .help(format!("{} [default: {}{restart}]", doc.join(" ").trim(), setting.default))
+        .help(format!("{} [default: {default}{restart}]", doc.join(" ").trim()))
 }
 
 /// Reads the command line and all settings.

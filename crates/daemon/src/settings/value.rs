@@ -11,6 +11,8 @@ pub trait Value: Sized + Clone + PartialEq {
     const EXPECTED: &'static str;
     /// Whether several may be given, separated by commas.
     const LIST: bool = false;
+    /// Whether none may be given as well.
+    const MAY_BE_EMPTY: bool = false;
     /// Whether TOML writes it without quotes.
     const BARE: bool = false;
 

@@ -114,10 +114,11 @@ pub(super) fn settings(daemon: &Daemon) -> String {
         let doc: Vec<&str> = setting.doc.lines().map(str::trim).collect();
         item(&mut page, vec![bold(setting.name.as_str())], doc.join(" ").trim());
         page.control("RS", []);
-        page.text(inlines(&format!(
-            "Expected: {}. Default: `{}`. {change}",
-            setting.expected, setting.default
-        )));
+        let default = match setting.default {
+            "" => "none".to_owned(),
+            default => format!("`{default}`"),
+        };
+        page.text(inlines(&format!("Expected: {}. Default: {default}. {change}", setting.expected)));
         page.control("RE", []);
     }
     see_also(&mut page, &[(name, 8)]);
