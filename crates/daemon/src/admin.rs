@@ -1,13 +1,12 @@
 //! The HTTP side: metrics for Prometheus, health for supervisors, a page for people.
 
 mod clients;
+mod health;
 mod hosts;
 
 use std::convert::Infallible;
-use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -24,14 +23,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::clients::{Clients, HasAsked};
+pub use self::health::{NotReady, ask_ready};
 use crate::accept::{AcceptErrors, AfterError, PAUSE};
 use crate::listener::{self, Listener};
 use crate::notify::Inherited;
 use crate::page;
 use crate::settings::{HostNames, MetricsListen};
-
-/// For a health check.
-const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What browsers have to know about the page.
 const PAGE_HEADERS: [(HeaderName, &str); 4] = [
@@ -64,6 +61,15 @@ pub struct Site {
     pub hosts: Box<dyn Fn() -> HostNames + Send + Sync>,
     /// What `/-/ready` goes by.
     pub phase: watch::Receiver<Phase>,
+}
+
+/// What a client may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// Everything.
+    Full,
+    /// Whether the daemon is healthy and ready: this host may always know.
+    Health,
 }
 
 /// Opens the socket of the HTTP side, if there is to be one.
@@ -104,17 +110,21 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) {
             }
         };
         errors.reset();
-        if !(site.admits)(peer.ip()) {
-            tracing::debug!(%peer, "metrics client not allowed");
-            continue;
-        }
+        let Ok(local) = stream.local_addr().map(|address| address.ip()) else { continue };
+        let access = match peer.ip() {
+            peer if (site.admits)(peer) => Access::Full,
+            peer if peer.to_canonical().is_loopback() || peer == local => Access::Health,
+            _ => {
+                tracing::debug!(%peer, "metrics client not allowed");
+                continue;
+            }
+        };
         let site = Arc::clone(&site);
-        let Ok(local) = stream.local_addr() else { continue };
         let has_asked = HasAsked::default();
         let asked = has_asked.clone();
         let service = service_fn(move |request| {
             asked.set();
-            let response = respond(&site, local.ip(), &request);
+            let response = respond(&site, access, local, &request);
             async move { Ok::<_, Infallible>(response) }
         });
         // Hyper's own timeout can fire before what has arrived is read.
@@ -128,12 +138,16 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) {
     }
 }
 
-fn respond(site: &Site, local: IpAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+fn respond(site: &Site, access: Access, local: IpAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
     if !hosts::is_for_us(request, local, &(site.hosts)()) {
         let problem =
             "not a name of this host: use localhost or an address, or add the name to metrics-hosts\n";
         return reply(StatusCode::MISDIRECTED_REQUEST, TEXT, problem.to_owned());
+    }
+    if access == Access::Health && !matches!(request.uri().path(), "/-/healthy" | "/-/ready") {
+        let problem = "only /-/healthy and /-/ready: this address is not in metrics-allow\n";
+        return reply(StatusCode::FORBIDDEN, TEXT, problem.to_owned());
     }
     let known = matches!(request.uri().path(), "/" | "/metrics" | "/-/healthy" | "/-/ready");
     if known && !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -165,31 +179,4 @@ fn reply(status: StatusCode, kind: &'static str, body: String) -> Response<Full<
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
-}
-
-/// Asks the daemon whose HTTP side is at `address` whether it is ready; a wildcard address means loopback.
-///
-/// # Errors
-///
-/// What came in place of a yes, in words.
-pub fn ask_ready(address: SocketAddr) -> Result<(), String> {
-    let mut address = address;
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    let ask = || {
-        let mut stream = TcpStream::connect_timeout(&address, ASK_TIMEOUT)?;
-        stream.set_read_timeout(Some(ASK_TIMEOUT))?;
-        stream.set_write_timeout(Some(ASK_TIMEOUT))?;
-        write!(stream, "GET /-/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.take(4096).read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = ask().map_err(|error: std::io::Error| format!("{address}: {error}"))?;
-    let status = answer.lines().next().unwrap_or("no answer");
-    if status.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(format!("{address}: {status}")) }
 }

@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Instant;
 
 use common::start;
@@ -202,12 +202,13 @@ fn a_half_sent_request_is_let_go_before_a_whole_exchange_would_be() {
 #[test]
 fn only_listed_peers_may_read() {
     let daemon = start(&["--metrics-allow", "127.0.0.2/32"]);
-    let peer = Peer::connect(daemon.metrics_address());
-    // If it is closed already, nothing can be sent.
-    let _ = peer.stream().write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let mut answer = Vec::new();
-    let _ = peer.stream().read_to_end(&mut answer);
-    assert_eq!(String::from_utf8_lossy(&answer), "");
+    let status = |source| {
+        let mut peer = Peer::connect_from(source, daemon.metrics_address());
+        peer.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        peer.rest().lines().next().map(str::to_owned)
+    };
+    assert_eq!(status(Ipv4Addr::new(127, 0, 0, 1)).as_deref(), Some("HTTP/1.1 403 Forbidden"));
+    assert_eq!(status(Ipv4Addr::new(127, 0, 0, 2)).as_deref(), Some("HTTP/1.1 200 OK"));
     assert_eq!(Peer::connect(daemon.address()).ask("2\n"), "PAR\n");
 }
 

@@ -13,7 +13,8 @@ crate::settings! {
         /// Where the HTTP side answers: `/metrics`, `/-/healthy`, `/-/ready`, and a page for people at `/`.
         /// `off` turns it off.
         metrics_listen: MetricsListen = "127.0.0.1:9888", Restart;
-        /// Networks whose peers may use the HTTP side; others are closed at once.
+        /// Networks whose peers may use the HTTP side; others are closed at once. This host may always ask for
+        /// `/-/healthy` and `/-/ready`.
         metrics_allow: Networks = "127.0.0.0/8, ::1/128", Live;
         /// Names by which the HTTP side may be asked for, beside addresses, `localhost` and the name of the host. On
         /// loopback addresses others are not answered, so that no page on the web can read it through a browser on this

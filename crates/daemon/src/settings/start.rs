@@ -167,7 +167,7 @@ fn check_health(program: &str, listen: MetricsListen) -> ExitCode {
     match crate::admin::ask_ready(address) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            complain(program, format_args!("not ready: {problem}"));
+            complain(program, format_args!("not ready: {address}: {problem}"));
             Failure::Run.into()
         }
     }
