@@ -207,7 +207,7 @@ fn only_listed_peers_may_read() {
         peer.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         peer.rest().lines().next().map(str::to_owned)
     };
-    assert_eq!(status(Ipv4Addr::new(127, 0, 0, 1)).as_deref(), Some("HTTP/1.1 403 Forbidden"));
+    assert_eq!(status(Ipv4Addr::LOCALHOST).as_deref(), Some("HTTP/1.1 403 Forbidden"));
     assert_eq!(status(Ipv4Addr::new(127, 0, 0, 2)).as_deref(), Some("HTTP/1.1 200 OK"));
     assert_eq!(Peer::connect(daemon.address()).ask("2\n"), "PAR\n");
 }

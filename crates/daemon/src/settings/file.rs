@@ -16,7 +16,7 @@ const MAX_SIZE: u64 = 1024 * 1024;
 ///
 /// What was expected instead.
 pub(super) fn read(path: &Path) -> Result<String, String> {
-    text_of(File::open(path).map_err(unreadable)?)
+    text_of(File::open(path).map_err(|error| unreadable(&error))?)
 }
 
 /// The text of the file at `path`, which has been read before. A pipe has been read to its end by then: it would be
@@ -26,11 +26,12 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
 ///
 /// What was expected instead.
 pub(super) fn read_again(path: &Path) -> Result<String, String> {
-    check_regular(fs::metadata(path).map_err(unreadable)?.file_type())?;
+    check_regular(fs::metadata(path).map_err(|error| unreadable(&error))?.file_type())?;
     // Another file may have come to this path meanwhile: to open it must not block.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
-    check_regular(file.metadata().map_err(unreadable)?.file_type())?;
+    let file =
+        File::options().read(true).custom_flags(flags).open(path).map_err(|error| unreadable(&error))?;
+    check_regular(file.metadata().map_err(|error| unreadable(&error))?.file_type())?;
     text_of(file)
 }
 
@@ -47,13 +48,13 @@ fn check_regular(kind: FileType) -> Result<(), String> {
 
 fn text_of(file: File) -> Result<String, String> {
     let mut bytes = Vec::new();
-    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
     if bytes.len() as u64 > MAX_SIZE {
         return Err("expected a file of at most 1 MiB".to_owned());
     }
     String::from_utf8(bytes).map_err(|_| "expected a file in UTF-8".to_owned())
 }
 
-fn unreadable(error: io::Error) -> String {
+fn unreadable(error: &io::Error) -> String {
     format!("expected a readable file: {error}")
 }

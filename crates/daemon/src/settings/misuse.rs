@@ -19,13 +19,13 @@ pub(super) struct Misuse {
 pub(super) fn parse(
     command: &Command,
     arguments: impl IntoIterator<Item = OsString>,
-) -> Result<ArgMatches, Misuse> {
+) -> Result<ArgMatches, Box<Misuse>> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut errors = Vec::new();
     loop {
         match command.clone().try_get_matches_from(&arguments) {
             Ok(matches) if errors.is_empty() => return Ok(matches),
-            Ok(matches) => return Err(Misuse { errors, rest: Some(matches) }),
+            Ok(matches) => return Err(Box::new(Misuse { errors, rest: Some(matches) })),
             Err(error) => {
                 // A request for help that comes after an error is not met.
                 let goes_on = error.use_stderr() && remove_culprit(&error, &mut arguments);
@@ -33,7 +33,7 @@ pub(super) fn parse(
                     errors.push(error);
                 }
                 if !goes_on {
-                    return Err(Misuse { errors, rest: None });
+                    return Err(Box::new(Misuse { errors, rest: None }));
                 }
             }
         }
