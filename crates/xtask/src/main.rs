@@ -6,6 +6,7 @@ mod containers;
 mod deb;
 mod instructions;
 mod readme;
+mod simulate;
 mod system;
 mod test;
 mod up;
@@ -36,6 +37,7 @@ fn command() -> Command {
         .subcommand(test::command())
         .subcommand(bench::command())
         .subcommand(instructions::command())
+        .subcommand(simulate::command())
         .subcommand(deb::command())
         .subcommand(up::tether_command())
 }
@@ -46,6 +48,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         ("test", matches) => test::run(matches),
         ("bench", matches) => bench::run(matches),
         ("instructions", matches) => instructions::run(matches),
+        ("simulate", matches) => simulate::run(matches),
         ("deb", _) => deb::run(),
         (up::TETHER, matches) => up::tether(matches),
         (name, _) => anyhow::bail!("no such subcommand: {name}"),

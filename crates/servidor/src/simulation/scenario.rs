@@ -69,7 +69,7 @@ impl Scenario {
         let listeners = listeners.collect();
         Self {
             theme,
-            loops: choices.size(2, 4),
+            loops: if theme == Theme::Stalling { 4 } else { choices.size(2, 4) },
             rules,
             listeners,
             reloads,
@@ -165,7 +165,8 @@ fn rules(choices: &mut Choices, theme: Theme) -> Rules {
     let max_connections = match theme {
         Theme::Mixed => choices.size(1, 64),
         Theme::Crowded | Theme::Refusing => choices.size(1, 4),
-        Theme::Stalling | Theme::Lingering => choices.size(20, 400),
+        Theme::Stalling => choices.size(150, 400),
+        Theme::Lingering => choices.size(20, 400),
         Theme::Failing => choices.size(1, 32),
     };
     let refuses = match theme {

@@ -42,7 +42,7 @@ pub(super) fn populate(world: &mut World, scenario: &Scenario) {
         Theme::Stalling | Theme::Lingering => world.choices.size(120, 260),
     };
     // All at once, or spread over the time.
-    let burst = world.choices.one_in(3);
+    let burst = scenario.theme == Theme::Stalling || world.choices.one_in(3);
     for number in 0..count {
         let choices = &mut world.choices;
         let at = choices.below(if burst { scenario.busy_until / 20 } else { scenario.busy_until });
@@ -205,9 +205,9 @@ fn half_a_line(choices: &mut Choices) -> Vec<Step> {
 }
 
 fn not_reading(choices: &mut Choices) -> Vec<Step> {
-    let count = *choices.pick(&[300, 2000, 20_000]);
+    let count = *choices.pick(&[1000, 3000, 20_000]);
     let mut steps = vec![Step::Read(Reading::Never), Step::Send(bulk(choices, count))];
-    steps.push(pause(choices, 20 * SECOND));
+    steps.push(Step::Pause(choices.magnitude(200 * MILLISECOND, 20 * SECOND)));
     steps.push(match choices.below(3) {
         0 => Step::Close,
         1 => Step::Reset,
@@ -218,7 +218,7 @@ fn not_reading(choices: &mut Choices) -> Vec<Step> {
 }
 
 fn reading_slowly(choices: &mut Choices) -> Vec<Step> {
-    let count = *choices.pick(&[100, 500, 3000]);
+    let count = *choices.pick(&[100, 1000, 3000]);
     let bytes = choices.size(1, 2000);
     let every = choices.magnitude(MILLISECOND, 200 * MILLISECOND);
     let reading = Step::Read(Reading::Slow { bytes, every });
