@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use daemon::label;
 use thiserror::Error;
 
 /// What went wrong in a round. A target that is down is a finding, not a fault of this program.
@@ -51,65 +52,29 @@ pub enum Failure {
     ServerError(String),
 }
 
-/// A failure's name in logs and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The name has no address, or the resolver took too long.
-    Resolve,
-    /// Nobody listens there.
-    Refused,
-    /// No way leads there.
-    Unreachable,
-    /// The connection took too long.
-    ConnectTimeout,
-    /// The reply took too long.
-    ReplyTimeout,
-    /// The server, or something on the way, broke the connection.
-    Reset,
-    /// The server ended the connection in place of a reply.
-    Closed,
-    /// Another reply than the right one, or more than one.
-    WrongReply,
-    /// `ERRO`.
-    ServerError,
-    /// Anything else, such as a lack of descriptors.
-    Other,
-}
-
-impl Reason {
-    /// Every reason, in the order of [`Reason::index`].
-    pub const ALL: [Self; 10] = [
-        Self::Resolve,
-        Self::Refused,
-        Self::Unreachable,
-        Self::ConnectTimeout,
-        Self::ReplyTimeout,
-        Self::Reset,
-        Self::Closed,
-        Self::WrongReply,
-        Self::ServerError,
-        Self::Other,
-    ];
-
-    /// The name in logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Resolve => "resolve",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::ConnectTimeout => "connect_timeout",
-            Self::ReplyTimeout => "reply_timeout",
-            Self::Reset => "reset",
-            Self::Closed => "closed",
-            Self::WrongReply => "wrong_reply",
-            Self::ServerError => "server_error",
-            Self::Other => "other",
-        }
-    }
-
-    /// The position in [`Reason::ALL`].
-    pub const fn index(self) -> usize {
-        self as usize
+label! {
+    /// A failure's name in logs and metrics.
+    pub enum Reason {
+        /// The name has no address, or the resolver took too long.
+        Resolve = "resolve",
+        /// Nobody listens there.
+        Refused = "refused",
+        /// No way leads there.
+        Unreachable = "unreachable",
+        /// The connection took too long.
+        ConnectTimeout = "connect_timeout",
+        /// The reply took too long.
+        ReplyTimeout = "reply_timeout",
+        /// The server, or something on the way, broke the connection.
+        Reset = "reset",
+        /// The server ended the connection in place of a reply.
+        Closed = "closed",
+        /// Another reply than the right one, or more than one.
+        WrongReply = "wrong_reply",
+        /// `ERRO`.
+        ServerError = "server_error",
+        /// Anything else, such as a lack of descriptors.
+        Other = "other",
     }
 }
 

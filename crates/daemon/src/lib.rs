@@ -7,6 +7,7 @@ pub mod accept;
 pub mod admin;
 pub mod exit;
 pub mod histogram;
+mod label;
 pub mod lifecycle;
 pub mod listener;
 pub mod logging;

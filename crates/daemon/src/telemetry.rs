@@ -1,6 +1,6 @@
 //! The metrics recorder, and the series that both daemons have.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Gauge, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -22,7 +22,6 @@ pub(crate) fn doubling_from(first: f64) -> Vec<f64> {
 /// The recorder of this process and its common series.
 pub struct Telemetry {
     recorder: PrometheusHandle,
-    started: Instant,
     reload_successful: Gauge,
     last_successful_reload: Gauge,
     events_suppressed: Counter,
@@ -53,7 +52,6 @@ impl Telemetry {
         .set(now);
         let telemetry = Self {
             recorder,
-            started: Instant::now(),
             reload_successful: gauge!(
                 description: "1 if the settings were in order when they were last read, else 0.",
                 format!("{name}_config_last_reload_successful")
@@ -104,11 +102,6 @@ impl Telemetry {
     /// Records how many log lines have been lost since the start.
     pub fn lines_dropped(&self, total: u64) {
         self.lines_dropped.absolute(total);
-    }
-
-    /// How long the process has been running.
-    pub fn uptime(&self) -> Duration {
-        self.started.elapsed()
     }
 }
 

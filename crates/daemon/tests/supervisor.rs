@@ -1,7 +1,7 @@
 //! A daemon that has lost one of its tasks is no daemon any more: its run fails.
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use daemon::admin::Phase;
@@ -31,6 +31,12 @@ daemon::settings! {
     }
 }
 
+/// A process has one recorder, whichever test comes first.
+fn telemetry() -> Arc<Telemetry> {
+    static TELEMETRY: OnceLock<Arc<Telemetry>> = OnceLock::new();
+    Arc::clone(TELEMETRY.get_or_init(|| Arc::new(Telemetry::install(PROGRAM.name))))
+}
+
 struct Idler;
 
 impl Supervised for Idler {
@@ -55,7 +61,7 @@ impl Supervised for Idler {
 async fn a_task_that_ends_or_panics_fails_the_run() {
     let start = start::<Own>(&PROGRAM, [PROGRAM.name.into()]).expect("the defaults are in order");
     let logging = Arc::new(Logging::start(&start.settings.common));
-    let telemetry = Arc::new(Telemetry::install(PROGRAM.name));
+    let telemetry = telemetry();
     for panics in [false, true] {
         let (settings, _) = watch::channel(Arc::new(start.settings.clone()));
         let requests = Requests::listen().expect("signals can be handled");
@@ -76,8 +82,7 @@ async fn the_uptime_follows_the_monotonic_clock() {
     let start = start::<Own>(&PROGRAM, [PROGRAM.name.into()]).expect("the defaults are in order");
     let (_settings, in_force) = watch::channel(Arc::new(start.settings));
     let (_phase, phase) = watch::channel(Phase::Ready);
-    let site =
-        site::of(PROGRAM.name, Arc::new(Idler), Arc::new(Telemetry::new(PROGRAM.name)), in_force, phase);
+    let site = site::of(PROGRAM.name, Arc::new(Idler), telemetry(), in_force, phase);
     assert!((site.page)().contains("up for 0 s"), "{}", (site.page)());
     tokio::time::advance(Duration::from_hours(25)).await;
     assert!((site.page)().contains("up for 1 d 1 h"), "{}", (site.page)());

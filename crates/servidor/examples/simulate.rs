@@ -115,7 +115,8 @@ fn print_coverage(coverage: &Coverage) {
             println!("{group}");
         }
         last = group;
-        let name = name.rsplit_once(": ").filter(|(before, _)| *before == group).map_or(name, |(_, name)| name);
+        let name =
+            name.rsplit_once(": ").filter(|(before, _)| *before == group).map_or(name, |(_, name)| name);
         println!("  {name:<34}{count:>10}");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ::metrics::{counter, gauge};
 use daemon::histogram::{Histogram, Samples};
+use daemon::label;
 use protocol::{Class, Rejection};
 
 use crate::limit::ConnectionLimit;
@@ -15,86 +16,41 @@ use crate::limit::ConnectionLimit;
 /// Service times are a few microseconds.
 const FIRST_BUCKET_NS: u64 = 1000;
 
-/// Why a connection was not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// All permits are taken, and `overload` is `refuse`.
-    Overload,
-    /// The peer is in no network of `allow`.
-    NotAllowed,
-}
-
-impl Refusal {
-    const ALL: [Self; 2] = [Self::Overload, Self::NotAllowed];
-
-    /// The name in logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Overload => "overload",
-            Self::NotAllowed => "not_allowed",
-        }
+label! {
+    /// Why a connection was not served.
+    pub enum Refusal {
+        /// All permits are taken, and `overload` is `refuse`.
+        Overload = "overload",
+        /// The peer is in no network of `allow`.
+        NotAllowed = "not_allowed",
     }
 }
 
-const CLOSE_REASONS: usize = 11;
-
-/// Why a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseReason {
-    /// The client closed it.
-    Client,
-    /// An unterminated request was answered.
-    Unterminated,
-    /// Nothing was asked for too long.
-    Idle,
-    /// A line took too long to end.
-    SlowLine,
-    /// The peer did not read its replies.
-    SlowReader,
-    /// A line was too long to wait for its end.
-    Oversize,
-    /// The network, or the peer's reset.
-    Io,
-    /// A reload took the peer's network out of `allow`.
-    NotAllowed,
-    /// The daemon is stopping, and all that had arrived is answered.
-    Stopping,
-    /// The daemon stopped, and the connection did not end in time.
-    Forced,
-    /// A bug of this program.
-    Panic,
-}
-
-impl CloseReason {
-    pub(crate) const ALL: [Self; CLOSE_REASONS] = [
-        Self::Client,
-        Self::Unterminated,
-        Self::Idle,
-        Self::SlowLine,
-        Self::SlowReader,
-        Self::Oversize,
-        Self::Io,
-        Self::NotAllowed,
-        Self::Stopping,
-        Self::Forced,
-        Self::Panic,
-    ];
-
-    /// The name in logs and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Unterminated => "unterminated",
-            Self::Idle => "idle",
-            Self::SlowLine => "slow_line",
-            Self::SlowReader => "slow_reader",
-            Self::Oversize => "oversize",
-            Self::Io => "io",
-            Self::NotAllowed => "not_allowed",
-            Self::Stopping => "stopping",
-            Self::Forced => "forced",
-            Self::Panic => "panic",
-        }
+label! {
+    /// Why a connection ended.
+    pub enum CloseReason {
+        /// The client closed it.
+        Client = "client",
+        /// An unterminated request was answered.
+        Unterminated = "unterminated",
+        /// Nothing was asked for too long.
+        Idle = "idle",
+        /// A line took too long to end.
+        SlowLine = "slow_line",
+        /// The peer did not read its replies.
+        SlowReader = "slow_reader",
+        /// A line was too long to wait for its end.
+        Oversize = "oversize",
+        /// The network, or the peer's reset.
+        Io = "io",
+        /// A reload took the peer's network out of `allow`.
+        NotAllowed = "not_allowed",
+        /// The daemon is stopping, and all that had arrived is answered.
+        Stopping = "stopping",
+        /// The daemon stopped, and the connection did not end in time.
+        Forced = "forced",
+        /// A bug of this program.
+        Panic = "panic",
     }
 }
 
@@ -122,8 +78,8 @@ pub(crate) struct LoopMetrics {
     /// Connections that it has, or will find in its inbox.
     active: AtomicU64,
     connections: AtomicU64,
-    refused: [AtomicU64; 2],
-    closed: [AtomicU64; CLOSE_REASONS],
+    refused: [AtomicU64; Refusal::ALL.len()],
+    closed: [AtomicU64; CloseReason::ALL.len()],
     accept_errors: AtomicU64,
     numbers: [AtomicU64; 3],
     rejected: [AtomicU64; 3],
@@ -144,13 +100,13 @@ impl LoopMetrics {
 
     /// A connection was not served.
     pub(crate) fn connection_refused(&self, reason: Refusal) {
-        add(&self.refused[reason as usize], 1);
+        add(&self.refused[reason.index()], 1);
     }
 
     /// A served connection ended.
     pub(crate) fn connection_closed(&self, reason: CloseReason) {
         self.active.fetch_sub(1, Ordering::Relaxed);
-        add(&self.closed[reason as usize], 1);
+        add(&self.closed[reason.index()], 1);
     }
 
     /// A connection could not be accepted.
@@ -212,12 +168,12 @@ impl Metrics {
 
     /// Connections refused since the start, for one reason.
     pub fn refused(&self, reason: Refusal) -> u64 {
-        self.sum(|metrics| &metrics.refused[reason as usize])
+        self.sum(|metrics| &metrics.refused[reason.index()])
     }
 
     /// Connections closed since the start, for one reason.
     pub fn closed(&self, reason: CloseReason) -> u64 {
-        self.sum(|metrics| &metrics.closed[reason as usize])
+        self.sum(|metrics| &metrics.closed[reason.index()])
     }
 
     /// Failures to accept a connection since the start.

@@ -90,7 +90,10 @@ fn copy_tree(tree: &Path) -> anyhow::Result<()> {
 fn apply(patch: &Path, tree: &Path) -> anyhow::Result<()> {
     let mut git = Command::new("git");
     // The tree is no repository, and must not be taken for a part of ours.
-    git.args(["apply", "-C1"]).arg(patch).current_dir(tree).env("GIT_CEILING_DIRECTORIES", tree.parent().unwrap_or(tree));
+    git.args(["apply", "-C1"])
+        .arg(patch)
+        .current_dir(tree)
+        .env("GIT_CEILING_DIRECTORIES", tree.parent().unwrap_or(tree));
     succeeded(git).map(drop)
 }
 
@@ -102,7 +105,8 @@ fn find(patch: &Path, tree: &Path) -> anyhow::Result<Option<Finding>> {
     apply(patch, tree)?;
     let mut build = build_command();
     build.current_dir(tree).arg("--quiet");
-    let program = executables(build, &["simulate"]).with_context(|| format!("{name} does not build"))?.remove(0);
+    let program =
+        executables(build, &["simulate"]).with_context(|| format!("{name} does not build"))?.remove(0);
     let started = Instant::now();
     let mut simulate = Command::new(program);
     let output = simulate.args(["seeds", SEEDS]).env("RUST_BACKTRACE", "0").output()?;
@@ -114,7 +118,8 @@ fn find(patch: &Path, tree: &Path) -> anyhow::Result<Option<Finding>> {
 }
 
 fn succeeded(mut command: Command) -> anyhow::Result<Output> {
-    let output = command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    let output =
+        command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
     let said = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "{command:?} failed: {said}");
     Ok(output)
