@@ -14,7 +14,7 @@ use crate::settings::Own;
 /// The most that is read at once.
 pub(crate) const READ_SIZE: usize = 16 * 1024;
 /// Replies are sent when there are so many bytes of them, even if requests are left. Bounds what a peer can make us hold.
-pub(crate) const WRITE_SIZE: usize = 64 * 1024;
+pub(crate) const WRITE_SIZE: usize = 8 * 1024;
 
 /// See the module. Idle connections have no buffers of their own.
 pub(crate) struct Environment<K: Kernel> {

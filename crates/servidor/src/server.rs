@@ -26,7 +26,7 @@ use crate::settings::{Own, Settings};
 /// are the peer's problem and our memory: see SECURITY.md.
 const SEND_BUFFER: usize = 8 * 1024;
 /// The receive buffer: what a peer can send while nothing is read from it.
-const RECEIVE_BUFFER: usize = 32 * 1024;
+const RECEIVE_BUFFER: usize = 12 * 1024;
 
 /// Reaches all event loops.
 pub(crate) struct Server<K: Kernel> {
