@@ -5,6 +5,7 @@ mod cargo;
 mod containers;
 mod deb;
 mod instructions;
+mod memory;
 mod readme;
 mod simulate;
 mod system;
@@ -39,6 +40,7 @@ fn command() -> Command {
         .subcommand(instructions::command())
         .subcommand(simulate::command())
         .subcommand(deb::command())
+        .subcommand(memory::inside_command())
         .subcommand(up::tether_command())
 }
 
@@ -50,6 +52,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         ("instructions", matches) => instructions::run(matches),
         ("simulate", matches) => simulate::run(matches),
         ("deb", _) => deb::run(),
+        (memory::INSIDE, matches) => memory::inside(matches),
         (up::TETHER, matches) => up::tether(matches),
         (name, _) => anyhow::bail!("no such subcommand: {name}"),
     }

@@ -2,7 +2,7 @@
 
 mod checks;
 mod machine;
-mod rootfs;
+pub(crate) mod rootfs;
 
 use std::any::Any;
 use std::fs;

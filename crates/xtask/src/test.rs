@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::cargo::{cargo, find_program, run as run_command, shown};
-use crate::{containers, system};
+use crate::{containers, memory, system};
 
 /// Programs that some tests need, and the Debian package that holds each.
 const TOOLS: [(&str, &str); 4] =
@@ -21,6 +21,9 @@ pub(crate) struct Step {
 pub(crate) fn command() -> clap::Command {
     let containers = Arg::new("containers").long("containers").action(ArgAction::SetTrue);
     let system = Arg::new("system").long("system").action(ArgAction::SetTrue).conflicts_with("containers");
+    let memory = Arg::new("memory").long("memory").action(ArgAction::SetTrue);
+    let memory = memory.conflicts_with_all(["containers", "system"]);
+    let all_connections = Arg::new("all-connections").long("all-connections").action(ArgAction::SetTrue);
     clap::Command::new("test")
         .about("Check formatting, lints and docs, and run all tests")
         .arg(containers.help(
@@ -28,6 +31,15 @@ pub(crate) fn command() -> clap::Command {
         ))
         .arg(
             system.help("Instead, install the packages in a throw-away Debian and try all that they promise"),
+        )
+        .arg(
+            memory
+                .help("Instead, attack the memory of servidor in a virtual machine, under the shipped unit"),
+        )
+        .arg(
+            all_connections
+                .requires("memory")
+                .help("With --memory: as many connections as the unit's limits are for, not a part of them"),
         )
 }
 
@@ -37,6 +49,9 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     }
     if matches.get_flag("system") {
         return system::run();
+    }
+    if matches.get_flag("memory") {
+        return memory::run(matches.get_flag("all-connections"));
     }
     check_tools(std::env::var("CI").as_deref() == Ok("true"), |tool| find_program(tool).is_some())?;
     run_steps(steps())

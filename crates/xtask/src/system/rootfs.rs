@@ -17,7 +17,7 @@ const MASKED: &str = "console-getty.service getty.target systemd-logind.service 
                       apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer";
 
 /// The tree, made by mmdebstrap on first use; another recipe makes another tree.
-pub(super) fn ensure(folder: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn ensure(folder: &Path) -> anyhow::Result<PathBuf> {
     let recipe = recipe();
     let mut hasher = DefaultHasher::new();
     recipe.hash(&mut hasher);

@@ -1,0 +1,90 @@
+//! What the service can hold at most, as SECURITY.md has it.
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// The program, its threads, its buffers, its log and its HTTP side.
+const PROGRAM: u64 = 16 * MIB;
+/// The kernel's objects for a socket and an open file, and the connection itself.
+const CONNECTION: u64 = 6 * KIB;
+/// Asked for by the service; the kernel takes twice as much.
+const SEND_BUFFER: u64 = 8 * KIB;
+const RECEIVE_BUFFER: u64 = 12 * KIB;
+/// The last packet of a send queue grows past the send buffer's size, up to this.
+const PACKET: u64 = 64 * KIB;
+/// What a stalled connection holds besides.
+const MAX_STALLED: u64 = 128;
+const READ_SIZE: u64 = 16 * KIB;
+const WRITE_SIZE: u64 = 8 * KIB;
+
+/// How many connections the shipped unit is for.
+pub(super) const CONNECTIONS: u64 = 1750;
+
+/// The most bytes that may be charged to the service with so many connections.
+pub(super) fn worst_case(connections: u64) -> u64 {
+    let sending = 2 * SEND_BUFFER + PACKET;
+    // The kernel takes one packet more once the buffer is full; no packet is larger than half the buffer.
+    let receiving = 2 * RECEIVE_BUFFER + RECEIVE_BUFFER;
+    let stalled = MAX_STALLED.min(connections) * (READ_SIZE + WRITE_SIZE);
+    PROGRAM + connections * (CONNECTION + sending + receiving) + stalled
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::cargo::workspace;
+
+    fn read(file: &str) -> String {
+        fs::read_to_string(workspace().join(file)).unwrap()
+    }
+
+    /// The value of a constant that is declared as a product.
+    fn constant(file: &str, name: &str) -> u64 {
+        let text = read(file);
+        let (_, declared) = text.split_once(&format!("const {name}: usize = ")).unwrap();
+        let (product, _) = declared.split_once(';').unwrap();
+        product.split(" * ").map(|factor| factor.parse::<u64>().unwrap()).product()
+    }
+
+    #[test]
+    fn the_constants_are_those_of_the_service() {
+        let (server, batch) = ("crates/servidor/src/server.rs", "crates/servidor/src/connection/batch.rs");
+        assert_eq!(constant(server, "SEND_BUFFER"), SEND_BUFFER);
+        assert_eq!(constant(server, "RECEIVE_BUFFER"), RECEIVE_BUFFER);
+        assert_eq!(constant(batch, "READ_SIZE"), READ_SIZE);
+        assert_eq!(constant(batch, "WRITE_SIZE"), WRITE_SIZE);
+        assert_eq!(constant("crates/servidor/src/event_loop/table.rs", "MAX_STALLED"), MAX_STALLED);
+    }
+
+    #[test]
+    fn the_text_names_the_constants_and_the_sum() {
+        let text = read("SECURITY.md");
+        for (name, bytes) in [
+            ("SEND_BUFFER", SEND_BUFFER),
+            ("RECEIVE_BUFFER", RECEIVE_BUFFER),
+            ("WRITE_SIZE", WRITE_SIZE),
+            ("READ_SIZE", READ_SIZE),
+        ] {
+            assert!(text.contains(&format!("`{name}` ({} KiB)", bytes / KIB)), "{name}");
+        }
+        assert!(text.contains(&format!("`MAX_STALLED` ({MAX_STALLED})")));
+        let each = worst_case(CONNECTIONS + 1) - worst_case(CONNECTIONS);
+        let fixed = worst_case(CONNECTIONS) - CONNECTIONS * each;
+        let sum = worst_case(CONNECTIONS) / MIB;
+        let example = format!("{} MiB + 1,750 × {} KiB = {sum} MiB", fixed / MIB, each / KIB);
+        assert!(text.contains(&example), "the sum is: {example}");
+    }
+
+    #[test]
+    fn the_unit_allows_the_worst_case_and_has_a_file_for_each_connection() {
+        let unit = read("deploy/systemd/servidor.service");
+        let value = |name: &str| {
+            let line = unit.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim_end_matches('M').parse::<u64>().unwrap()
+        };
+        assert!(worst_case(CONNECTIONS) <= value("MemoryMax=") * MIB);
+        assert!(CONNECTIONS + 256 < value("LimitNOFILE="));
+    }
+}

@@ -1,0 +1,136 @@
+//! What is done inside the virtual machine: each attack on a service that has just been started.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Arg, ArgMatches, value_parser};
+
+use super::attacks::{ATTACKS, Attack, Peers, SERVER, leave_orphans};
+use super::formula::worst_case;
+
+/// The hidden subcommand of `xtask` that the machine runs.
+pub(crate) const NAME: &str = "memory-attacks";
+
+const SERVICE: &str = "servidor.service";
+const GROUP: &str = "/sys/fs/cgroup/system.slice/servidor.service";
+/// What the kernel must allow for the peers' sake. Nothing of it is the service's.
+const KERNEL_SETTINGS: [(&str, &str); 3] = [
+    ("ipv4/ip_local_port_range", "1024 65535"),
+    ("ipv4/tcp_mem", "400000 500000 600000"),
+    ("ipv4/tcp_max_orphans", "100000"),
+];
+
+pub(crate) fn command() -> clap::Command {
+    let connections = Arg::new("connections").required(true).value_parser(value_parser!(u64));
+    let only = Arg::new("only").help("Part of the names of attacks: the others are left out");
+    let command =
+        clap::Command::new(NAME).hide(true).about("Attack the memory of the service of this machine");
+    command.args([connections, only])
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    let connections = *matches.get_one("connections").context("it is required")?;
+    for (name, value) in KERNEL_SETTINGS {
+        fs::write(format!("/proc/sys/net/{name}"), value).context(name)?;
+    }
+    println!("{:<52}{:>8}{:>8}{:>8}{:>8}{:>8}  KiB", "", "peak", "current", "anon", "kernel", "sock");
+    let mut failures = 0;
+    let only: &str = matches.get_one("only").map_or("", String::as_str);
+    for attack in ATTACKS.iter().filter(|attack| attack.name.contains(only)) {
+        if let Err(error) = try_attack(attack, connections) {
+            println!("FAIL {}: {error:#}", attack.name);
+            failures += 1;
+        }
+    }
+    anyhow::ensure!(failures == 0, "{failures} attacks did harm");
+    Ok(())
+}
+
+fn try_attack(attack: &Attack, connections: u64) -> anyhow::Result<()> {
+    systemctl(&["restart", SERVICE])?;
+    let pid = property("MainPID")?;
+    // One place is left for a peer that behaves.
+    let count = usize::try_from(connections - 1)?;
+    let mut peers = Peers::connect(count, attack.manner)?;
+    for _ in 0..attack.turns {
+        peers.take_turns()?;
+    }
+    let orphans = if attack.leaves { leave_orphans(peers)? } else { Vec::new() };
+    let answered = ask();
+    let usage = Usage::now()?;
+    println!("{:<52}{usage}", attack.name);
+    answered?;
+    drop(orphans);
+    anyhow::ensure!(usage.oom_kills == 0, "the kernel killed it for its memory");
+    anyhow::ensure!(property("MainPID")? == pid, "it was started anew");
+    let allowed = worst_case(connections);
+    anyhow::ensure!(usage.peak <= allowed, "{} KiB at the peak, of {} KiB", usage.peak >> 10, allowed >> 10);
+    Ok(())
+}
+
+/// A peer that behaves is served.
+fn ask() -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(SERVER)?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
+    stream.write_all(b"2\n")?;
+    let mut reply = [0; 4];
+    stream.read_exact(&mut reply).context("a peer that behaves has no reply")?;
+    anyhow::ensure!(&reply == b"PAR\n", "the reply to 2 is {reply:?}");
+    Ok(())
+}
+
+/// What the control group of the service holds, in bytes.
+struct Usage {
+    peak: u64,
+    current: u64,
+    anon: u64,
+    kernel: u64,
+    sock: u64,
+    oom_kills: u64,
+}
+
+impl Usage {
+    fn now() -> anyhow::Result<Self> {
+        let read =
+            |file: &str| fs::read_to_string(format!("{GROUP}/{file}")).with_context(|| file.to_owned());
+        let number = |file: &str| -> anyhow::Result<u64> { Ok(read(file)?.trim().parse()?) };
+        let (stat, events) = (read("memory.stat")?, read("memory.events")?);
+        let value = |text: &str, name: &str| -> anyhow::Result<u64> {
+            let mut pairs = text.lines().filter_map(|line| line.split_once(' '));
+            let (_, value) = pairs.find(|(found, _)| *found == name).with_context(|| name.to_owned())?;
+            Ok(value.parse()?)
+        };
+        Ok(Self {
+            peak: number("memory.peak")?,
+            current: number("memory.current")?,
+            anon: value(&stat, "anon")?,
+            kernel: value(&stat, "kernel")?,
+            sock: value(&stat, "sock")?,
+            oom_kills: value(&events, "oom_kill")?,
+        })
+    }
+}
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for bytes in [self.peak, self.current, self.anon, self.kernel, self.sock] {
+            write!(f, "{:>8}", bytes >> 10)?;
+        }
+        Ok(())
+    }
+}
+
+fn property(name: &str) -> anyhow::Result<String> {
+    systemctl(&["show", "--value", "--property", name, SERVICE])
+}
+
+fn systemctl(arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new("systemctl").args(arguments).output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "systemctl {arguments:?}: {errors}");
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
