@@ -15,6 +15,7 @@ use std::time::Instant;
 use protocol::{PartialLine, WINDOW, decode_unterminated};
 
 use self::batch::{Rest, answer_lines, answer_one};
+pub(crate) use self::pending::MIN_WRITE_RATE;
 use self::pending::Pending;
 pub(crate) use self::record::ConnectionRecord;
 pub(crate) use self::send::send_some;

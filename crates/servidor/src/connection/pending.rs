@@ -7,7 +7,7 @@ use crate::settings::Own;
 
 /// Bytes per second that a peer must take in the long run, once its replies have to wait: a trickle cannot hold a permit
 /// for ever.
-const MIN_WRITE_RATE: u32 = 1024;
+pub(crate) const MIN_WRITE_RATE: u32 = 1024;
 
 /// See the module.
 pub(super) struct Pending {

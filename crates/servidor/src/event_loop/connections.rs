@@ -7,7 +7,7 @@ use std::time::Instant;
 use reactor::Deadlines;
 use slab::Slab;
 
-use super::lingering::{Lingering, MAX_LINGERING};
+use super::lingering::{FEW_REQUESTS, Fate, Lingering, MAX_LINGERING, is_undelivered};
 use crate::connection::{Connection, Next, send_some};
 use crate::environment::Environment;
 use crate::kernel::{Errno, Interest, Kernel, Wake as _, retry};
@@ -97,10 +97,14 @@ impl<K: Kernel> Connections<K> {
                 }
             }
             Some(Entry::Lingering(lingering)) => {
-                let may_send_more = lingering.drop_input(&mut self.env.kernel, &mut self.env.input);
-                if !may_send_more {
-                    let lingering = self.remove_lingering(key);
-                    self.env.kernel.close(lingering.into_socket());
+                let Environment { kernel, input, drain, .. } = &mut self.env;
+                if lingering.drop_input(kernel, input) {
+                } else if lingering.is_undelivered(kernel, *drain) {
+                    // It waits for its deadline alone.
+                    let forgotten = retry(|| kernel.forget(lingering.socket()));
+                    forgotten.expect("a watched socket can be forgotten");
+                } else {
+                    self.close_lingering(key, Fate::Close);
                 }
             }
             None => {}
@@ -141,12 +145,15 @@ impl<K: Kernel> Connections<K> {
     pub(super) fn expire(&mut self) {
         let now = self.env.now;
         while let Some(key) = self.deadlines.take_expired(now) {
-            match self.entries.get(key) {
+            match self.entries.get_mut(key) {
                 Some(Entry::Serving(_)) => self.step(key, Connection::expire),
-                Some(Entry::Lingering(lingering)) if lingering.deadline(self.env.drain) > now => {
-                    self.deadlines.arm(key, lingering.deadline(self.env.drain));
+                Some(Entry::Lingering(lingering)) => {
+                    let Environment { kernel, input, drain, .. } = &mut self.env;
+                    match lingering.expire(kernel, input, *drain) {
+                        Fate::Lingers => self.deadlines.arm(key, lingering.deadline(*drain)),
+                        fate => self.close_lingering(key, fate),
+                    }
                 }
-                Some(Entry::Lingering(_)) => self.close_lingering(key),
                 None => {}
             }
         }
@@ -200,10 +207,16 @@ impl<K: Kernel> Connections<K> {
         self.deadlines.disarm(key);
         self.stalled.retain(|stalled| *stalled != key);
         let (socket, record) = connection.into_parts();
+        let Environment { kernel, drain, .. } = &mut self.env;
         match reason {
             // The kernel would keep what such a peer does not read for minutes.
-            CloseReason::SlowReader | CloseReason::Forced => self.env.kernel.reset(socket),
-            CloseReason::Client | CloseReason::Io | CloseReason::Panic => self.env.kernel.close(socket),
+            CloseReason::SlowReader | CloseReason::Forced => kernel.reset(socket),
+            CloseReason::Io | CloseReason::Panic => kernel.close(socket),
+            CloseReason::Client
+                if record.requests <= FEW_REQUESTS || !is_undelivered(kernel, &socket, *drain) =>
+            {
+                kernel.close(socket);
+            }
             _ => self.linger(socket, Some((key, watched))),
         }
         record.end(reason, self.env.now);
@@ -241,24 +254,31 @@ impl<K: Kernel> Connections<K> {
         entry.insert(Entry::Lingering(lingering));
         self.lingering.push_back(key);
         if is_watched.is_err() {
-            self.close_lingering(key);
+            self.close_lingering(key, Fate::Close);
         } else if self.lingering.len() > self.max_lingering {
-            self.close_lingering(self.lingering[0]);
+            self.make_room();
         }
     }
 
-    /// Closes a lingering socket. What has arrived is dropped first: unread bytes would turn the close into a reset.
-    fn close_lingering(&mut self, key: usize) {
-        let lingering = self.remove_lingering(key);
-        lingering.drop_input(&mut self.env.kernel, &mut self.env.input);
-        self.env.kernel.close(lingering.into_socket());
+    /// Closes the socket that has lingered longest. What has arrived is dropped first: unread bytes would turn the close
+    /// into a reset.
+    fn make_room(&mut self) {
+        let oldest = self.lingering[0];
+        let Entry::Lingering(lingering) = &self.entries[oldest] else { unreachable!("it lingers") };
+        let Environment { kernel, input, drain, .. } = &mut self.env;
+        lingering.drop_input(kernel, input);
+        let is_undelivered = lingering.is_undelivered(kernel, *drain);
+        self.close_lingering(oldest, if is_undelivered { Fate::Reset } else { Fate::Close });
     }
 
-    fn remove_lingering(&mut self, key: usize) -> Lingering<K> {
+    fn close_lingering(&mut self, key: usize, fate: Fate) {
         let Entry::Lingering(lingering) = self.entries.remove(key) else { unreachable!("it lingers") };
         self.deadlines.disarm(key);
         self.lingering.retain(|lingering| *lingering != key);
-        lingering
+        match fate {
+            Fate::Reset => self.env.kernel.reset(lingering.into_socket()),
+            Fate::Lingers | Fate::Close => self.env.kernel.close(lingering.into_socket()),
+        }
     }
 
     /// What the connections hold.

@@ -5,6 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+use protocol::MAX_REPLY;
+
+use crate::connection::MIN_WRITE_RATE;
 use crate::drain::Drain;
 use crate::kernel::{Errno, Kernel, retry};
 
@@ -15,26 +18,71 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How much is read and dropped at a time. One read finds whatever the receive buffer holds.
 const MAX_DROPPED: usize = 256 * 1024;
 
+/// A socket is closed while the peer's host has so many bytes to take at most. The kernel would keep them for minutes.
+const MAX_UNDELIVERED: usize = 2 * 1024;
+/// The replies to so many requests are no more than that.
+pub(super) const FEW_REQUESTS: u64 = (MAX_UNDELIVERED / MAX_REPLY) as u64;
+
+/// Whether the kernel would have to keep too much if this socket were closed. Once the daemon stops, it may.
+pub(super) fn is_undelivered<K: Kernel>(kernel: &mut K, socket: &K::Socket, drain: Option<Drain>) -> bool {
+    drain.is_none() && kernel.undelivered(socket) > MAX_UNDELIVERED
+}
+
 /// A socket whose FIN has been sent.
 pub(super) struct Lingering<K: Kernel> {
     socket: K::Socket,
-    since: Instant,
+    deadline: Instant,
+    /// The deadline is that of the delivery.
+    is_last: bool,
+}
+
+/// What becomes of a lingering socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It goes on lingering.
+    Lingers,
+    /// It is closed: the kernel delivers what is left.
+    Close,
+    /// It is reset: the peer has not taken its replies.
+    Reset,
 }
 
 impl<K: Kernel> Lingering<K> {
     /// `socket` has sent its FIN at `now`.
     pub(super) fn new(socket: K::Socket, now: Instant) -> Self {
-        Self { socket, since: now }
+        Self { socket, deadline: now + LINGER, is_last: false }
+    }
+
+    pub(super) fn socket(&self) -> &K::Socket {
+        &self.socket
     }
 
     pub(super) fn into_socket(self) -> K::Socket {
         self.socket
     }
 
-    /// When it is closed.
+    /// When it expires.
     pub(super) fn deadline(&self, drain: Option<Drain>) -> Instant {
-        let deadline = self.since + LINGER;
-        drain.map_or(deadline, |drain| deadline.min(drain.forced))
+        drain.map_or(self.deadline, |drain| self.deadline.min(drain.forced))
+    }
+
+    /// [`is_undelivered`].
+    pub(super) fn is_undelivered(&self, kernel: &mut K, drain: Option<Drain>) -> bool {
+        is_undelivered(kernel, &self.socket, drain)
+    }
+
+    /// Its deadline has passed. What is not delivered by then has the time that it takes at the least rate.
+    pub(super) fn expire(&mut self, kernel: &mut K, buffer: &mut [u8], drain: Option<Drain>) -> Fate {
+        self.drop_input(kernel, buffer);
+        if !self.is_undelivered(kernel, drain) {
+            return Fate::Close;
+        }
+        if std::mem::replace(&mut self.is_last, true) {
+            return Fate::Reset;
+        }
+        let bytes = u32::try_from(kernel.undelivered(&self.socket)).unwrap_or(u32::MAX);
+        self.deadline += Duration::from_secs(1) * bytes / MIN_WRITE_RATE;
+        Fate::Lingers
     }
 
     /// Reads and drops what is there. Returns whether more may come.

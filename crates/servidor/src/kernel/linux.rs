@@ -9,6 +9,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use reactor::{Poller, Waker};
+use rustix::ffi::c_int;
+use rustix::ioctl::{Getter, Opcode, ioctl};
 use rustix::net::{
     RecvFlags, SendFlags, Shutdown, SocketFlags, acceptfrom_with, recv, send, shutdown, sockopt,
 };
@@ -96,6 +98,18 @@ impl Kernel for Linux {
         errno(self.poller.change(&socket.0, key as u64, interest))
     }
 
+    fn forget(&mut self, socket: &Socket) -> Result<(), Errno> {
+        errno(self.poller.forget(&socket.0))
+    }
+
+    fn undelivered(&mut self, socket: &Socket) -> usize {
+        const SIOCOUTQ: Opcode = 0x5411;
+        #[expect(unsafe_code, reason = "no library has this call")]
+        // SAFETY: tcp(7) says that it stores an int.
+        let bytes = unsafe { ioctl(&socket.0, Getter::<SIOCOUTQ, c_int>::new()) };
+        bytes.ok().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
+    }
+
     #[inline]
     fn receive(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<usize, Errno> {
         let (count, _) = recv(&socket.0, buffer, RecvFlags::empty())?;
@@ -104,7 +118,8 @@ impl Kernel for Linux {
 
     #[inline]
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
-        send(&socket.0, bytes, SendFlags::NOSIGNAL)
+        // Without EOR the kernel appends to a packet that waits, and lets it grow beyond the send buffer.
+        send(&socket.0, bytes, SendFlags::NOSIGNAL | SendFlags::EOR)
     }
 
     fn shut_down(&mut self, socket: &Socket) -> Result<(), Errno> {

@@ -54,6 +54,12 @@ pub(crate) trait Kernel {
     /// Changes what a watched socket is watched for.
     fn change(&mut self, socket: &Self::Socket, key: usize, interest: Interest) -> Result<(), Errno>;
 
+    /// No longer reports `socket`.
+    fn forget(&mut self, socket: &Self::Socket) -> Result<(), Errno>;
+
+    /// Bytes that have been sent, and that the peer's host has not taken: SIOCOUTQ of tcp(7).
+    fn undelivered(&mut self, socket: &Self::Socket) -> usize;
+
     /// recv(2): 0 is the end of the stream.
     fn receive(&mut self, socket: &Self::Socket, buffer: &mut [u8]) -> Result<usize, Errno>;
 

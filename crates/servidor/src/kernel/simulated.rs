@@ -135,6 +135,15 @@ impl Kernel for Simulated {
         self.world().change(self.me, socket.link, key, interest)
     }
 
+    fn forget(&mut self, socket: &Socket) -> Result<(), Errno> {
+        self.world().forget(self.me, socket.link);
+        Ok(())
+    }
+
+    fn undelivered(&mut self, socket: &Socket) -> usize {
+        self.world().undelivered(self.me, socket.link)
+    }
+
     fn receive(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<usize, Errno> {
         self.world().receive(self.me, socket.link, buffer)
     }

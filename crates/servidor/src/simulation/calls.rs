@@ -212,6 +212,19 @@ impl World {
         Ok(())
     }
 
+    pub(crate) fn forget(&mut self, me: usize, link: usize) {
+        self.enter();
+        trace!(self, "loop {me} forgets #{link}");
+        self.remove_watch(Target::Link(link));
+    }
+
+    pub(crate) fn undelivered(&mut self, me: usize, link: usize) -> usize {
+        self.enter();
+        let bytes = self.links[link].undelivered();
+        trace!(self, "loop {me} undelivered(#{link}): {bytes}");
+        bytes
+    }
+
     pub(crate) fn receive(&mut self, me: usize, link: usize, buffer: &mut [u8]) -> Result<usize, Errno> {
         self.enter();
         let outcome = if self.is_interrupted("EINTR: receive") {
@@ -280,7 +293,8 @@ impl World {
         self.enter();
         let unread = self.links[link].inbound.len();
         trace!(self, "loop {me} close(#{link}), {unread} bytes unread");
-        self.oracle.closed(self.now, me, link, unread > 0, &mut self.coverage);
+        let undelivered = self.links[link].undelivered();
+        self.oracle.closed(self.now, me, link, (unread > 0, undelivered), &mut self.coverage);
         let had_ended = self.links[link].is_over();
         let met_reply = self.links[link].close() && !had_ended;
         self.closed(link, met_reply);
@@ -289,7 +303,8 @@ impl World {
     pub(crate) fn reset(&mut self, me: usize, link: usize) {
         self.enter();
         trace!(self, "loop {me} reset(#{link})");
-        self.oracle.reset(self.now, me, link, &mut self.coverage);
+        let undelivered = self.links[link].undelivered();
+        self.oracle.reset(self.now, me, link, undelivered, &mut self.coverage);
         let met_reply = self.links[link].server_reset();
         self.closed(link, met_reply);
     }

@@ -110,6 +110,7 @@ const ENDS: &[&str] = &[
     "end: failed",
     "stalled connection made room",
     "lingering socket made room",
+    "lingering socket was not read from",
     "lingering socket ran out of time",
     "reset met a reply",
 ];

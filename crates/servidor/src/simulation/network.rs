@@ -125,6 +125,11 @@ impl Link {
         self.buffer.saturating_sub(self.outbound.len())
     }
 
+    /// What the peer's host has not taken.
+    pub(super) fn undelivered(&self) -> usize {
+        self.outbound.len()
+    }
+
     /// shutdown(2) of the server's direction.
     pub(super) fn shut_down(&mut self) -> Result<(), Errno> {
         if self.inbound_end == Some(End::Reset) {

@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::Oracle;
-use super::exchange::MOST_AT_END;
+use super::exchange::{MOST_AT_END, time_for};
 use super::ledger::{self, Causes};
 use super::model::{Model, Phase};
 use super::rules::{Knowledge, Moment};
@@ -14,6 +14,8 @@ use crate::simulation::world::SECOND;
 const MOST_LINGERING: usize = 64;
 const MOST_STALLED: usize = 128;
 const LINGER: u64 = SECOND;
+/// What a closed socket may leave to the kernel, before the stop.
+const MOST_UNDELIVERED: usize = 2 * 1024;
 
 /// By which call a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +72,21 @@ impl Oracle {
         now: u64,
         me: usize,
         link: usize,
-        resets: bool,
+        (resets, undelivered): (bool, usize),
         coverage: &mut Coverage,
     ) {
         if self.is_over {
             return;
         }
         self.touch(me, link);
+        let is_left = undelivered > MOST_UNDELIVERED && self.loops[me].stop.is_none();
+        if is_left && !self.models[link].has_failed {
+            self.fail_at(
+                now,
+                link,
+                format_args!("is closed with {undelivered} bytes that the kernel must keep"),
+            );
+        }
         match self.models[link].phase {
             Phase::Accepted => self.exclude(now, me, link),
             Phase::Serving => {
@@ -96,7 +106,14 @@ impl Oracle {
         self.open.retain(|other| *other != link);
     }
 
-    pub(in crate::simulation) fn reset(&mut self, now: u64, me: usize, link: usize, coverage: &mut Coverage) {
+    pub(in crate::simulation) fn reset(
+        &mut self,
+        now: u64,
+        me: usize,
+        link: usize,
+        undelivered: usize,
+        coverage: &mut Coverage,
+    ) {
         self.touch(me, link);
         match self.models[link].phase {
             Phase::Accepted => self.exclude(now, me, link),
@@ -107,6 +124,14 @@ impl Oracle {
                 self.ends(now, me, link, Way::Reset);
             }
             Phase::NotAllowed => {}
+            Phase::Lingering if undelivered > MOST_UNDELIVERED => {
+                let patience = LINGER + time_for(undelivered);
+                if now >= self.models[link].finished.earliest + patience {
+                    coverage.count("lingering socket was not read from");
+                } else if !self.lingers_longest(me, link) {
+                    self.fail_at(now, link, format_args!("has too little time to take its replies"));
+                }
+            }
             _ => self.fail_at(now, link, format_args!("is reset")),
         }
         self.models[link].phase = Phase::Closed;
@@ -163,11 +188,7 @@ impl Oracle {
         }
         let is_over = now >= model.finished.earliest + LINGER;
         let is_forced = knowledge.stop.is_some_and(|stop| now >= stop.forced);
-        let lingering = self.open_of(me).filter(|other| other.phase == Phase::Lingering);
-        let (count, is_oldest) = lingering.fold((0, true), |(count, is_oldest), other| {
-            (count + 1, is_oldest && model.finished.earliest <= other.finished.latest)
-        });
-        let makes_room = count >= share(MOST_LINGERING, self.loops.len(), me) && is_oldest;
+        let makes_room = self.lingers_longest(me, link);
         let was_read_empty = model.nothing_since(knowledge.turn_began) || model.read_in_turn >= MOST_AT_END;
         if is_over {
             coverage.count("lingering socket ran out of time");
@@ -179,6 +200,15 @@ impl Oracle {
         if !was_read_empty {
             self.fail_at(now, link, format_args!("lingered, and is not read empty before its close"));
         }
+    }
+
+    /// Whether as many sockets linger as may, and this one has done so longest.
+    fn lingers_longest(&self, me: usize, link: usize) -> bool {
+        let lingering = self.open_of(me).filter(|other| other.phase == Phase::Lingering);
+        let (count, is_oldest) = lingering.fold((0, true), |(count, is_oldest), other| {
+            (count + 1, is_oldest && self.models[link].finished.earliest <= other.finished.latest)
+        });
+        count >= share(MOST_LINGERING, self.loops.len(), me) && is_oldest
     }
 
     /// At the end of a turn: no more sockets linger, and no more connections are stalled, than may be.

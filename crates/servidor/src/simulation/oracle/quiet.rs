@@ -2,10 +2,14 @@
 
 use super::Oracle;
 use super::admission::MOST_AT_STOP;
+use super::exchange::time_for;
 use super::model::{Model, Phase};
 use super::rules::{Knowledge, SLACK, Stop};
 use crate::simulation::trace::Time;
 use crate::simulation::world::{Listener, SECOND};
+
+/// The largest send buffer that connections have here.
+const MOST_QUEUED: usize = 64 * 1024;
 
 impl Oracle {
     /// Every event loop waits: nothing is ready, and no deadline has come.
@@ -20,7 +24,8 @@ impl Oracle {
             let knowledge = &self.loops[model.owner];
             let overdue = match model.phase {
                 Phase::Serving => serving_ends(model, knowledge),
-                Phase::Lingering => model.finished.latest + SECOND,
+                // What is not delivered has the time that it takes at the least rate.
+                Phase::Lingering => model.finished.latest + SECOND + time_for(MOST_QUEUED.min(model.sent)),
                 Phase::Accepted | Phase::Refused | Phase::NotAllowed => 0,
                 Phase::Absent | Phase::Closed => continue,
             };
