@@ -1,5 +1,7 @@
 //! One round: resolve, connect, send, receive, verify; each phase under a deadline of its own.
 
+mod steps;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -11,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout};
 
+use self::steps::{Progress, Steps};
 use crate::failure::Failure;
 use crate::target::Target;
 
@@ -75,16 +78,22 @@ impl Link {
         terms: Terms,
         connect_time: &mut Option<Duration>,
     ) -> Result<Duration, Failure> {
-        let mut stream = if let Some(stream) = self.reuse(terms.keep)? {
+        let reused = self.reuse(terms.keep)?;
+        let steps = Steps::of(&self.target);
+        let mut stream = if let Some(stream) = reused {
             stream
         } else {
             let addresses = resolve(&self.target, terms.connect_timeout).await?;
+            steps.resolved(&addresses);
             let begun = Instant::now();
-            let stream = connect(&addresses, terms.connect_timeout).await?;
+            let stream = connect(&addresses, terms.connect_timeout, steps).await?;
             *connect_time = Some(begun.elapsed());
+            steps.connected(&stream);
             stream
         };
-        let reply = timeout(terms.reply_timeout, exchange(&mut stream, number)).await;
+        let mut progress = Progress::default();
+        let reply = timeout(terms.reply_timeout, exchange(&mut stream, number, &mut progress)).await;
+        steps.exchanged(progress);
         let reply = reply.map_err(|_| Failure::ReplyTimeout(terms.reply_timeout))??;
         if !reply.ended {
             if terms.keep {
@@ -112,7 +121,7 @@ impl Link {
 /// The first of `target`'s addresses that takes a connection.
 pub(crate) async fn find(target: &Target, connect_timeout: Duration) -> Result<SocketAddr, Failure> {
     let addresses = resolve(target, connect_timeout).await?;
-    connect(&addresses, connect_timeout).await?.peer_addr().map_err(Failure::Broken)
+    connect(&addresses, connect_timeout, Steps::of(target)).await?.peer_addr().map_err(Failure::Broken)
 }
 
 async fn resolve(target: &Target, limit: Duration) -> Result<Vec<SocketAddr>, Failure> {
@@ -121,13 +130,16 @@ async fn resolve(target: &Target, limit: Duration) -> Result<Vec<SocketAddr>, Fa
 }
 
 /// Tries one address after the other, all under one deadline.
-async fn connect(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, Failure> {
+async fn connect(addresses: &[SocketAddr], limit: Duration, steps: Steps<'_>) -> Result<TcpStream, Failure> {
     let first_that_accepts = async {
         let mut failure = Failure::Resolve(io::Error::other("it has no address"));
         for &address in addresses {
             match TcpStream::connect(address).await {
                 Ok(stream) => return stream.set_nodelay(true).map(|()| stream).map_err(Failure::Broken),
-                Err(error) => failure = Failure::Connect { address, error },
+                Err(error) => {
+                    steps.not_connected(address, &error);
+                    failure = Failure::Connect { address, error };
+                }
             }
         }
         Err(failure)
@@ -135,10 +147,10 @@ async fn connect(addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream,
     timeout(limit, first_that_accepts).await.map_err(|_| Failure::ConnectTimeout(limit))?
 }
 
-/// Sends `number` and reads until the reply can be judged.
+/// Sends `number` and reads until the reply can be judged. `progress` says how far it came, even if it is cut short.
 ///
 /// The clock is read right beside the system calls, with nothing between that could take time.
-async fn exchange<S>(stream: &mut S, number: &Number) -> Result<Reply, Failure>
+async fn exchange<S>(stream: &mut S, number: &Number, progress: &mut Progress) -> Result<Reply, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -152,12 +164,14 @@ where
     let sent = Instant::now();
     // A server that hangs up without reading may have said why, so this is looked at only after what it said.
     let written = stream.write_all(request).await;
+    progress.sent = written.as_ref().map_or(0, |()| request.len());
     loop {
         let read = stream.read(&mut received[length..]).await;
         let round_trip = sent.elapsed();
         let count = read.map_err(Failure::Broken)?;
         let ended = count == 0;
         length += count;
+        progress.received = length;
         let received = &received[..length];
         match judge(number, received, ended) {
             Verdict::Incomplete => {}

@@ -31,7 +31,9 @@ async fn reply_in(pieces: &[&[u8]], then: Then, number: &Number) -> Result<Reply
             Then::Waits => Some(server),
         }
     };
-    let (reply, _waiting) = join!(timeout(PATIENCE, exchange(&mut client, number)), serve);
+    let mut progress = Progress::default();
+    let exchange = exchange(&mut client, number, &mut progress);
+    let (reply, _waiting) = join!(timeout(PATIENCE, exchange), serve);
     reply.map_err(|_| Reason::ReplyTimeout)?.map_err(|failure| failure.reason())
 }
 
@@ -125,7 +127,10 @@ async fn the_request_is_the_number_and_a_line_feed() {
     for (number, reply) in examples() {
         let (mut client, mut server) = duplex(1024);
         server.write_all(reply).await.expect("the client is there");
-        exchange(&mut client, &number).await.map_err(|failure| failure.to_string()).expect("the right reply");
+        exchange(&mut client, &number, &mut Progress::default())
+            .await
+            .map_err(|failure| failure.to_string())
+            .expect("the right reply");
         drop(client);
         let mut request = String::new();
         server.read_to_string(&mut request).await.expect("ASCII");
@@ -138,7 +143,8 @@ async fn what_a_server_said_before_it_hung_up_is_heard() {
     let (mut client, mut server) = duplex(1024);
     server.write_all("ERRO ocupado: não há lugar\n".as_bytes()).await.expect("the client is there");
     drop(server);
-    let failure = exchange(&mut client, &number("42")).await.err().expect("no reply");
+    let failure =
+        exchange(&mut client, &number("42"), &mut Progress::default()).await.err().expect("no reply");
     assert_eq!(failure.to_string(), "the server answered \"ERRO ocupado: não há lugar\"");
 }
 
@@ -146,7 +152,8 @@ async fn what_a_server_said_before_it_hung_up_is_heard() {
 async fn hanging_up_unread_and_without_a_word_is_a_reset() {
     let (mut client, server) = duplex(1024);
     drop(server);
-    let failure = exchange(&mut client, &number("42")).await.err().expect("no reply");
+    let failure =
+        exchange(&mut client, &number("42"), &mut Progress::default()).await.err().expect("no reply");
     assert_eq!(failure.reason(), Reason::Reset, "{failure}");
 }
 

@@ -150,7 +150,9 @@ async fn the_next_address_is_tried_when_one_refuses() {
     let accepts = listener.local_addr().expect("it is bound");
     // The port is this test's own, on another address of the loopback network.
     let refuses = SocketAddr::from(([127, 0, 0, 2], accepts.port()));
-    let stream = connect(&[refuses, accepts], Duration::from_secs(20)).await.expect("one accepts");
+    let target = "localhost:1".parse().expect("a target");
+    let connected = connect(&[refuses, accepts], Duration::from_secs(20), Steps::of(&target)).await;
+    let stream = connected.expect("one accepts");
     assert_eq!(stream.peer_addr().expect("it is connected"), accepts);
     assert!(stream.nodelay().expect("a TCP socket"));
 }
