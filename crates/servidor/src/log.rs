@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use daemon::event_within;
 use daemon::logging::{Budget, may_log};
-use protocol::{Number, Rejection};
+use protocol::{MAX_LINE, Number, Rejection};
+use tracing::Level;
 
 use crate::kernel::Errno;
 use crate::metrics::{CloseReason, Refusal};
@@ -28,6 +29,10 @@ pub(crate) struct Log {
     rejected: Budget,
     closed: Budget,
     accept_failed: Budget,
+    read: Budget,
+    sent: Budget,
+    stalled: Budget,
+    deadline: Budget,
 }
 
 impl Log {
@@ -41,13 +46,18 @@ impl Log {
             rejected: budget("request rejected"),
             closed: budget("connection closed"),
             accept_failed: budget("accept failed"),
+            read: budget("requests read"),
+            sent: budget("replies sent"),
+            stalled: budget("replies stalled"),
+            deadline: budget("deadline passed"),
         }
     }
 
     /// Begins a new second. Returns how many lines were suppressed in the last one.
     pub(crate) fn refill(&self, per_second: u32) -> u64 {
-        let Self { established, refused, classified, rejected, closed, accept_failed } = self;
-        [established, refused, classified, rejected, closed, accept_failed]
+        let Self { established, refused, classified, rejected, closed, accept_failed, .. } = self;
+        let Self { read, sent, stalled, deadline, .. } = self;
+        [established, refused, classified, rejected, closed, accept_failed, read, sent, stalled, deadline]
             .map(|budget| budget.refill(per_second))
             .iter()
             .sum()
@@ -68,13 +78,13 @@ impl Log {
     /// Whether a number that is answered now may be logged.
     #[inline]
     pub(crate) fn may_log_numbers(&self) -> bool {
-        may_log(tracing::Level::INFO) && self.classified.lasts()
+        may_log(Level::INFO) && self.classified.lasts()
     }
 
     /// Numbers were answered that may not be logged.
     #[inline]
     pub(crate) fn numbers_not_logged(&self, count: u64) {
-        if may_log(tracing::Level::INFO) {
+        if may_log(Level::INFO) {
             self.classified.suppress(count);
         }
     }
@@ -94,17 +104,42 @@ impl Log {
         );
     }
 
-    /// A request was no number.
+    /// `request` was no number. Only at level `debug` is it logged: who writes it may be hostile.
     #[inline]
-    pub(crate) fn request_rejected(&self, peer: Peer, reason: Rejection) {
+    pub(crate) fn request_rejected(&self, peer: Peer, reason: Rejection, request: &[u8]) {
+        let request = request.strip_suffix(b"\n").unwrap_or(request);
+        let request = &request[..request.len().min(MAX_LINE)];
         event_within!(
             self.rejected,
             WARN,
             connection = peer.connection,
             peer = %peer.address,
             reason = reason.as_str(),
+            request = may_log(Level::DEBUG).then(|| display(request.escape_ascii())),
             "request rejected"
         );
+    }
+
+    /// Bytes of requests were read.
+    #[inline]
+    pub(crate) fn requests_read(&self, Peer { connection, .. }: Peer, bytes: usize) {
+        event_within!(self.read, DEBUG, connection, bytes, "requests read");
+    }
+
+    /// Bytes of replies were sent, and none are left.
+    #[inline]
+    pub(crate) fn replies_sent(&self, Peer { connection, .. }: Peer, bytes: usize) {
+        event_within!(self.sent, DEBUG, connection, bytes, "replies sent");
+    }
+
+    /// Bytes of replies wait until the peer reads.
+    pub(crate) fn replies_stalled(&self, Peer { connection, .. }: Peer, bytes: usize) {
+        event_within!(self.stalled, DEBUG, connection, bytes, "replies stalled");
+    }
+
+    /// A deadline has passed, and nothing had arrived that would move it.
+    pub(crate) fn deadline_passed(&self, Peer { connection, .. }: Peer, reason: CloseReason) {
+        event_within!(self.deadline, DEBUG, connection, reason = reason.as_str(), "deadline passed");
     }
 
     /// A served connection ended.

@@ -51,13 +51,13 @@ pub(super) fn answer_lines(
         }
         match decode(&input[done..end]) {
             Decoded::Request { outcome, consumed } => {
+                answer_one(&outcome, &input[done..done + consumed], output, tally, (log, peer));
                 done += consumed;
-                answer_one(&outcome, output, tally, (log, peer));
                 output.push(b'\n');
             }
             Decoded::Incomplete => break Rest::Partial(done),
             Decoded::Oversize => {
-                answer_one(&Err(Rejection::TooLong), output, tally, (log, peer));
+                answer_one(&Err(Rejection::TooLong), &input[done..end], output, tally, (log, peer));
                 output.push(b'\n');
                 break Rest::Oversize;
             }
@@ -69,10 +69,11 @@ pub(super) fn answer_lines(
     rest
 }
 
-/// Answers one request, without a line end.
+/// Answers `request`, of which this came out, without a line end.
 #[inline]
 pub(super) fn answer_one(
     outcome: &Result<Number, Rejection>,
+    request: &[u8],
     output: &mut Vec<u8>,
     tally: &mut Tally,
     (log, peer): (&Log, Peer),
@@ -86,7 +87,7 @@ pub(super) fn answer_one(
         Err(reason) => {
             output.extend_from_slice(rejection(*reason));
             tally.rejected[reason.index()] += 1;
-            log.request_rejected(peer, *reason);
+            log.request_rejected(peer, *reason, request);
         }
     }
 }

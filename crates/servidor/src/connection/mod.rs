@@ -128,8 +128,13 @@ impl<K: Kernel> Connection<K> {
                 Some(READ) if self.finishes_for(env.drain).is_some() => return Ok(self.serve(env)),
                 Some(Next::Await(_)) => {}
                 Some(close) => return Ok(close),
-                None if reason == CloseReason::Unterminated => return self.answer_partial(reason, env),
-                None => return Ok(Next::Close(reason)),
+                None => {
+                    env.context.log.deadline_passed(self.record.peer, reason);
+                    return match reason {
+                        CloseReason::Unterminated => self.answer_partial(reason, env),
+                        _ => Ok(Next::Close(reason)),
+                    };
+                }
             }
         }
     }
@@ -170,6 +175,7 @@ impl<K: Kernel> Connection<K> {
             Err(Errno::AGAIN) => return Ok(None),
             Err(error) => return Err(error),
         };
+        env.context.log.requests_read(self.record.peer, read);
         self.last_read = env.now;
         if kept == 0 {
             self.line_began = env.now;
@@ -217,8 +223,9 @@ impl<K: Kernel> Connection<K> {
         }
         let mut tally = Tally::default();
         env.output.clear();
-        let outcome = decode_unterminated(self.partial.as_bytes());
-        answer_one(&outcome, &mut env.output, &mut tally, (&env.context.log, self.record.peer));
+        let request = self.partial.as_bytes();
+        let outcome = decode_unterminated(request);
+        answer_one(&outcome, request, &mut env.output, &mut tally, (&env.context.log, self.record.peer));
         let reason = if self.terminated {
             env.output.push(b'\n');
             reason

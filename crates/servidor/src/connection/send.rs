@@ -34,9 +34,11 @@ impl<K: Kernel> Connection<K> {
         if sent == env.output.len() {
             env.now = env.kernel.now();
             env.metrics().served_in(env.now - read_at);
+            env.context.log.replies_sent(self.record.peer, sent);
             return Ok(then.map_or(READ, Next::Close));
         }
         let (unsent, unread) = (env.output[sent..].to_vec(), env.input[unread].to_vec());
+        env.context.log.replies_stalled(self.record.peer, unsent.len());
         self.pending = Some(Box::new(Pending { read_at, since: read_at, unsent, sent: 0, unread, then }));
         Ok(WRITE)
     }
@@ -52,6 +54,7 @@ impl<K: Kernel> Connection<K> {
         }
         env.now = env.kernel.now();
         env.metrics().served_in(env.now - pending.read_at);
+        env.context.log.replies_sent(self.record.peer, pending.unsent.len());
         // The peer has been busy with what it was sent: its silence begins here, and nothing was read from it either.
         self.last_read = env.now;
         self.line_began = env.now;
