@@ -94,6 +94,7 @@ fn the_settings_in_force_are_shown() {
          drain-timeout = \"5s\"\n\
          metrics-listen = \"127.0.0.1:9889\"\n\
          metrics-allow = [\"127.0.0.0/8\", \"::1/128\"]\n\
+         metrics-hosts = []\n\
          log-level = \"info\"\n\
          log-format = \"auto\"\n\
          log-events-per-second = 50\n\
