@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use servidor::simulation::{Coverage, Input, Report, run};
 
@@ -34,7 +34,7 @@ fn misused() -> ExitCode {
 struct Total {
     coverage: Coverage,
     calls: u64,
-    simulated: f64,
+    simulated: Duration,
     failed: Option<u64>,
 }
 
@@ -52,13 +52,17 @@ fn simulate_many(count: u64) -> ExitCode {
     if let Some(seed) = failed {
         return conclude(seed, LAST_LINES);
     }
-    let seconds = started.elapsed().as_secs_f64();
+    let elapsed = started.elapsed();
+    let milliseconds =
+        u64::try_from(elapsed.as_millis()).map_or(u64::MAX, |milliseconds| milliseconds.max(1));
+    let per_second = |total: u64| total * 1000 / milliseconds;
     print_coverage(&coverage);
     println!(
-        "{count} seeds, {calls} system calls and {simulated:.0} simulated seconds in {seconds:.1} s: \
-         {:.0} seeds and {:.0} calls a second",
-        count as f64 / seconds,
-        calls as f64 / seconds
+        "{count} seeds, {calls} system calls and {} simulated seconds in {:.1} s: {} seeds and {} calls a second",
+        simulated.as_secs(),
+        elapsed.as_secs_f64(),
+        per_second(count),
+        per_second(calls)
     );
     let missing: Vec<&str> = coverage.missing().collect();
     if count >= SEEDS_FOR_ALL && !missing.is_empty() {
@@ -79,7 +83,7 @@ fn simulate_some(next: &AtomicU64, count: u64, total: &Mutex<Total>) {
         let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
         total.coverage.add(&coverage);
         total.calls += calls;
-        total.simulated += simulated.as_secs_f64();
+        total.simulated += simulated;
         if violation.is_some() {
             total.failed = Some(total.failed.map_or(seed, |other| other.min(seed)));
             next.store(count, Ordering::Relaxed);

@@ -45,6 +45,7 @@ pub(crate) struct Listener {
 pub(crate) struct Waker {
     me: usize,
     shared: Shared,
+    threads: Rc<Threads>,
 }
 
 impl Shared {
@@ -76,7 +77,7 @@ impl Simulated {
 
     /// The world, after the thread may have been preempted.
     fn world(&self) -> MutexGuard<'_, World> {
-        self.threads.preempt(self.me);
+        self.threads.preempt();
         self.shared.world()
     }
 }
@@ -98,7 +99,7 @@ impl Kernel for Simulated {
     }
 
     fn waker(&self) -> Waker {
-        Waker { me: self.me, shared: self.shared.clone() }
+        Waker { me: self.me, shared: self.shared.clone(), threads: Rc::clone(&self.threads) }
     }
 
     fn acknowledge_wake(&mut self) {
@@ -132,7 +133,8 @@ impl Kernel for Simulated {
     }
 
     fn change(&mut self, socket: &Socket, key: usize, interest: Interest) -> Result<(), Errno> {
-        self.world().change(self.me, socket.link, key, interest)
+        self.world().change(self.me, socket.link, key, interest);
+        Ok(())
     }
 
     fn forget(&mut self, socket: &Socket) -> Result<(), Errno> {
@@ -170,6 +172,8 @@ impl Kernel for Simulated {
 impl Wake for Waker {
     fn wake(&self) {
         self.shared.world().wake(self.me);
+        // The event loop may run before the one that woke it goes on.
+        self.threads.preempt();
     }
 }
 

@@ -12,6 +12,8 @@ use crate::kernel::{Interest, Ready};
 
 /// Whoever calls so often without waiting spins.
 const MOST_CALLS_WITHOUT_WAIT: u64 = 100_000;
+/// Reports that are spurious, or interrupted, come to fewer in a row.
+const MOST_WAITS_IN_VAIN: u32 = 100;
 
 impl World {
     /// What every call begins with: it takes time, and the process may stall.
@@ -26,6 +28,12 @@ impl World {
         if self.faults.stalls.hits(&mut self.choices) {
             self.stall();
         }
+    }
+
+    /// [`World::enter`], for a call that changes something.
+    fn enter_to_act(&mut self, me: usize) {
+        self.enter();
+        self.loops[me].waits_in_vain = 0;
     }
 
     pub(crate) fn read_clock(&mut self, me: usize) -> u64 {
@@ -55,6 +63,7 @@ impl World {
             return;
         }
         self.report(me, ready);
+        self.check_progress(me, !ready.is_empty());
         trace!(self, "loop {me} wait: {ready:?}");
     }
 
@@ -83,13 +92,21 @@ impl World {
         }
     }
 
+    /// An event loop that is reported something again and again must do something about it.
+    fn check_progress(&mut self, me: usize, has_reported: bool) {
+        self.loops[me].waits_in_vain += u32::from(has_reported);
+        if self.loops[me].waits_in_vain > MOST_WAITS_IN_VAIN {
+            self.oracle.fail(self.now, format_args!("loop {me} spins: nothing comes of what it is reported"));
+        }
+    }
+
     pub(crate) fn wake(&mut self, me: usize) {
         trace!(self, "loop {me} is woken");
         self.loops[me].is_woken = true;
     }
 
     pub(crate) fn acknowledge_wake(&mut self, me: usize) {
-        self.enter();
+        self.enter_to_act(me);
         trace!(self, "loop {me} acknowledges the wake");
         self.loops[me].is_woken = false;
         self.oracle.acknowledged(me);
@@ -115,14 +132,14 @@ impl World {
     }
 
     pub(crate) fn watch_listener(&mut self, me: usize, listener: usize, index: usize) {
-        self.enter();
+        self.enter_to_act(me);
         trace!(self, "loop {me} watches listener {listener}");
         let (target, ready) = (Target::Listener(listener), Ready::Listener(index));
         self.add_watch(me, Watch { target, ready, interest: Interest::Read });
     }
 
     pub(crate) fn forget_listener(&mut self, me: usize, listener: usize) {
-        self.enter();
+        self.enter_to_act(me);
         trace!(self, "loop {me} forgets listener {listener}");
         if !self.remove_watch(Target::Listener(listener)) {
             self.oracle.fail(self.now, format_args!("loop {me} forgets listener {listener}, not watched"));
@@ -134,6 +151,9 @@ impl World {
         self.enter();
         let waiting = self.listeners[listener].queue.len();
         let outcome = self.try_accept(listener);
+        if !matches!(outcome, Err(Errno::AGAIN | Errno::INTR | Errno::INVAL)) {
+            self.loops[me].waits_in_vain = 0;
+        }
         match outcome {
             Ok(link) => {
                 trace!(self, "loop {me} accept({listener}): #{link} {}", self.links[link].address);
@@ -181,7 +201,7 @@ impl World {
         key: usize,
         interest: Interest,
     ) -> Result<(), Errno> {
-        self.enter();
+        self.enter_to_act(me);
         let fails = self.faults.watch_failures.hits(&mut self.choices);
         self.oracle.watching(self.now, me, link, interest, fails);
         if fails {
@@ -194,14 +214,8 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn change(
-        &mut self,
-        me: usize,
-        link: usize,
-        key: usize,
-        interest: Interest,
-    ) -> Result<(), Errno> {
-        self.enter();
+    pub(crate) fn change(&mut self, me: usize, link: usize, key: usize, interest: Interest) {
+        self.enter_to_act(me);
         trace!(self, "loop {me} change(#{link}, {interest:?})");
         self.oracle.watching(self.now, me, link, interest, false);
         let target = Target::Link(link);
@@ -209,11 +223,10 @@ impl World {
             Some(watch) => *watch = Watch { target, ready: Ready::Connection(key), interest },
             None => self.oracle.fail(self.now, format_args!("loop {me} changes #{link}, not watched")),
         }
-        Ok(())
     }
 
     pub(crate) fn forget(&mut self, me: usize, link: usize) {
-        self.enter();
+        self.enter_to_act(me);
         trace!(self, "loop {me} forgets #{link}");
         self.remove_watch(Target::Link(link));
     }
@@ -237,6 +250,9 @@ impl World {
             Ok(count) => trace!(self, "loop {me} receive(#{link}): {}", Bytes(&buffer[..count])),
             Err(errno) => trace!(self, "loop {me} receive(#{link}): {errno:?}"),
         }
+        if !matches!(outcome, Ok(0) | Err(Errno::AGAIN | Errno::INTR)) {
+            self.loops[me].waits_in_vain = 0;
+        }
         self.oracle.received(self.now, me, link, outcome.map(|count| &buffer[..count]));
         self.room_for_peer(link);
         outcome
@@ -258,8 +274,10 @@ impl World {
             Ok(count) => trace!(self, "loop {me} send(#{link}): {count} of {}", Bytes(bytes)),
             Err(errno) => trace!(self, "loop {me} send(#{link}): {errno:?} for {}", Bytes(bytes)),
         }
-        if outcome == Err(Errno::AGAIN) {
-            self.coverage.count("send buffer full");
+        match outcome {
+            Err(Errno::AGAIN) => self.coverage.count("send buffer full"),
+            Err(Errno::INTR) => {}
+            _ => self.loops[me].waits_in_vain = 0,
         }
         self.oracle.sent(self.now, me, link, outcome);
         self.transfer(link);
@@ -276,7 +294,7 @@ impl World {
     }
 
     pub(crate) fn shut_down(&mut self, me: usize, link: usize) -> Result<(), Errno> {
-        self.enter();
+        self.enter_to_act(me);
         let outcome = if self.is_interrupted("EINTR: shutdown") {
             Err(Errno::INTR)
         } else {
@@ -290,7 +308,7 @@ impl World {
 
     /// Closes, and says whether RST has been sent.
     pub(crate) fn close(&mut self, me: usize, link: usize) {
-        self.enter();
+        self.enter_to_act(me);
         let unread = self.links[link].inbound.len();
         trace!(self, "loop {me} close(#{link}), {unread} bytes unread");
         let undelivered = self.links[link].undelivered();
@@ -301,7 +319,7 @@ impl World {
     }
 
     pub(crate) fn reset(&mut self, me: usize, link: usize) {
-        self.enter();
+        self.enter_to_act(me);
         trace!(self, "loop {me} reset(#{link})");
         let undelivered = self.links[link].undelivered();
         self.oracle.reset(self.now, me, link, undelivered, &mut self.coverage);

@@ -42,6 +42,11 @@ impl Choices {
         least + self.index(most - least + 1)
     }
 
+    /// [`Choices::between`], for bytes.
+    pub(super) fn byte(&mut self, least: u8, most: u8) -> u8 {
+        u8::try_from(self.between(least.into(), most.into())).expect("it is between two bytes")
+    }
+
     /// An index below `end`, which is not zero.
     pub(super) fn index(&mut self, end: usize) -> usize {
         usize::try_from(self.below(end as u64)).expect("it is below a usize")

@@ -42,6 +42,7 @@ pub(crate) struct Threads {
     /// Turns under way: one that is preempted, and those that run meanwhile.
     depth: Cell<usize>,
     has_failed: Cell<bool>,
+    is_acting: Cell<bool>,
 }
 
 impl Threads {
@@ -65,6 +66,7 @@ impl Threads {
             drain_timeout: scenario.rules.drain_timeout,
             depth: Cell::new(0),
             has_failed: Cell::new(false),
+            is_acting: Cell::new(false),
         })
     }
 
@@ -180,15 +182,21 @@ impl Threads {
 
     /// Does what the operator does now.
     fn act(&self) {
+        // The operator does one thing at a time.
+        if self.is_acting.replace(true) {
+            return;
+        }
         let now = self.shared.world().now;
         let due = |controls: &VecDeque<(u64, Control)>| controls.front().is_some_and(|(at, _)| *at <= now);
         while due(&self.controls.borrow()) {
-            let Some((_, control)) = self.controls.borrow_mut().pop_front() else { return };
+            let control = self.controls.borrow_mut().pop_front();
             match control {
-                Control::Reload(rules) => self.reload(&rules),
-                Control::Stop => self.stop(),
+                Some((_, Control::Reload(rules))) => self.reload(&rules),
+                Some((_, Control::Stop)) => self.stop(),
+                None => {}
             }
         }
+        self.is_acting.set(false);
     }
 
     fn reload(&self, rules: &Rules) {
@@ -238,8 +246,8 @@ impl Threads {
         }
     }
 
-    /// Another event loop, or the operator, may act before a call of this one.
-    pub(crate) fn preempt(&self, me: usize) {
+    /// Another event loop, or the operator, may act before the turn under way goes on.
+    pub(crate) fn preempt(&self) {
         if self.depth.get() == 0 || self.loops.try_borrow_mut().is_err() {
             return;
         }
@@ -262,12 +270,12 @@ impl Threads {
             let world = &mut *self.shared.world();
             world.coverage.count("thread preempted");
             let other = *world.choices.pick(&others);
-            trace!(world, "loop {me} is preempted by loop {other}");
+            trace!(world, "loop {other} runs meanwhile");
             other
         };
         self.turn(other);
         let world = &mut *self.shared.world();
-        trace!(world, "loop {me} goes on");
+        trace!(world, "the turn before goes on");
     }
 
     /// One turn of an event loop.

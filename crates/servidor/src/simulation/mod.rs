@@ -58,6 +58,9 @@ pub struct Report {
     pub simulated: Duration,
 }
 
+/// What is the same in every run, and slow to make.
+static DEFAULTS: OnceLock<Settings> = OnceLock::new();
+
 /// Runs a server from its start to its stop.
 ///
 /// # Panics
@@ -69,8 +72,7 @@ pub fn run(input: Input<'_>, keeps_trace: bool) -> Report {
         Input::Bytes(bytes) => Choices::from_bytes(bytes),
     };
     let scenario = Scenario::choose(&mut choices);
-    static BASE: OnceLock<Settings> = OnceLock::new();
-    let mut settings = BASE.get_or_init(scenario::defaults).clone();
+    let mut settings = DEFAULTS.get_or_init(scenario::defaults).clone();
     settings.own = scenario.rules.own(&settings.own).as_ref().clone();
     settings.common.worker_threads = scenario::value(&scenario.loops.to_string());
     let context = Context::new(&settings);
@@ -100,9 +102,8 @@ fn prepare(scenario: &Scenario, mut choices: Choices, context: &Arc<Context>, ke
     world.listeners =
         scenario.listeners.iter().map(|(backlog, inherited)| Listener::new(*backlog, *inherited)).collect();
     scripts::populate(&mut world, scenario);
-    #[expect(clippy::disallowed_methods, reason = "only differences to it count")]
-    let base = Instant::now();
-    Shared { world: Arc::new(Mutex::new(world)), base }
+    // Only differences to it count.
+    Shared { world: Arc::new(Mutex::new(world)), base: Instant::now() }
 }
 
 /// What came of it.

@@ -202,7 +202,7 @@ impl World {
         }
         self.oracle.peer_read(self.now, peer, &bytes);
         let reader = &mut self.peers[peer];
-        reader.lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        reader.lines += bytes.split(|byte| *byte == b'\n').count() - 1;
         reader.got.extend(bytes);
         if self.links[peer].transfer() || self.links[peer].has_unread() {
             self.arrived(peer);

@@ -99,7 +99,7 @@ fn tune(choices: &mut Choices, link: &mut Link, steps: &[Step], theme: Theme) {
 /// A line without its end: mostly numbers of every class.
 fn text(choices: &mut Choices) -> Vec<u8> {
     let digits = |choices: &mut Choices, least, most| -> Vec<u8> {
-        (0..choices.size(least, most)).map(|_| b'0' + choices.below(10) as u8).collect()
+        (0..choices.size(least, most)).map(|_| choices.byte(b'0', b'9')).collect()
     };
     match choices.below(12) {
         0 => b"-".iter().copied().chain(digits(choices, 1, 30)).collect(),
@@ -108,7 +108,7 @@ fn text(choices: &mut Choices) -> Vec<u8> {
         3 => b"x".to_vec(),
         4 => Vec::new(),
         5 => digits(choices, 31, 64),
-        6 => (0..choices.size(1, 64)).map(|_| b' ' + choices.below(90) as u8).collect(),
+        6 => (0..choices.size(1, 64)).map(|_| choices.byte(b' ', b'z')).collect(),
         _ => digits(choices, 1, 20),
     }
 }
@@ -150,7 +150,7 @@ fn split(choices: &mut Choices, mut bytes: &[u8], most_parts: usize, longest_pau
 
 fn original(choices: &mut Choices) -> Vec<Step> {
     let mut number = text(choices);
-    number.push(b'0' + choices.below(10) as u8);
+    number.push(choices.byte(b'0', b'9'));
     let mut steps = split(choices, &number, 2, 50 * MILLISECOND);
     steps.extend([Step::AwaitEnd, Step::Close]);
     steps

@@ -85,9 +85,8 @@ fn play(rows: Vec<Row>, reloads: Vec<(u64, Rules)>, stop_at: u64) -> Played {
     world.peers.push(Peer::new("peer: terminated", 0, steps, 0));
     world.links.push(Link::new(address));
     world.schedule(0, Event::Connect(0));
-    #[expect(clippy::disallowed_methods, reason = "only differences to it count")]
-    let base = Instant::now();
-    let shared = Shared { world: Arc::new(Mutex::new(world)), base };
+    // Only differences to it count.
+    let shared = Shared { world: Arc::new(Mutex::new(world)), base: Instant::now() };
     let threads = Threads::new(shared.clone(), settings, &context, &scenario);
     threads.assemble(&scenario);
     threads.drive();
@@ -99,9 +98,10 @@ fn play(rows: Vec<Row>, reloads: Vec<(u64, Rules)>, stop_at: u64) -> Played {
     let is_end =
         |line: &&String| ["shut_down(#0)", "close(#0)", "reset(#0)"].iter().any(|end| line.contains(end));
     let end = trace.iter().find(is_end).expect("the connection ends");
-    let seconds: f64 = end.split_whitespace().next().and_then(|time| time.parse().ok()).expect("a time");
+    let (seconds, fraction) = end.trim().split_once('.').expect("a time");
+    let ended_at = format!("{seconds}{}", &fraction[..3]).parse().expect("milliseconds");
     let reason = CloseReason::ALL.into_iter().find(|reason| context.metrics.closed(*reason) > 0);
-    Played { replies, reason: reason.expect("it is counted"), ended_at: (seconds * 1e3).floor() as u64 }
+    Played { replies, reason: reason.expect("it is counted"), ended_at }
 }
 
 /// Each line: a name, what the peer does, the replies, why it ended, and when.

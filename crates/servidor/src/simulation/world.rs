@@ -71,6 +71,8 @@ pub(super) struct Loop {
     pub(super) is_woken: bool,
     /// Ready, and not reported by the last wait.
     pub(super) left_out: Vec<Ready>,
+    /// Waits that reported something, since a call last had an effect.
+    pub(super) waits_in_vain: u32,
     /// It does not run until then.
     pub(super) suspended_until: u64,
     pub(super) has_ended: bool,

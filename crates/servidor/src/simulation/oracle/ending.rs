@@ -50,7 +50,7 @@ impl Oracle {
                 self.fail_at(now, link, format_args!("is sent FIN twice"));
             }
             Phase::Absent | Phase::Closed => {
-                self.fail_at(now, link, format_args!("is used when it is not open"))
+                self.fail_at(now, link, format_args!("is used when it is not open"));
             }
             Phase::Refused | Phase::Lingering | Phase::NotAllowed => {}
         }
@@ -175,7 +175,10 @@ impl Oracle {
         let mut is_earliest = true;
         for other in stalled {
             count += 1;
-            is_earliest &= self.models[link].stalled_since.earliest <= other.stalled_since.latest;
+            // What was taken in this turn has moved the other one by no less than the bound says.
+            let has_moved = other.progress > 0;
+            is_earliest &=
+                has_moved || self.models[link].stalled_since.earliest <= other.stalled_since.latest;
         }
         is_earliest && count > share(MOST_STALLED, self.loops.len(), me)
     }
@@ -242,13 +245,13 @@ fn orderly_causes(model: &Model, knowledge: &Knowledge) -> Causes {
     allow(ledger::IDLE, is_complete && !wire.tail_is_answered && model.nothing_since(idle));
     let line = model.line_began.earliest + knowledge.least(|rules| rules.line_timeout);
     allow(ledger::SLOW_LINE, !is_complete && model.nothing_since(line));
+    let is_cut = model.read_while_may_end >= MOST_AT_END;
     if let Some(stop) = knowledge.stop {
         let patience = if model.has_been_answered() { stop.began } else { stop.first_request };
-        let is_cut = model.read_since_stop >= MOST_AT_END;
         allow(ledger::STOPPING, is_cut || (is_complete && model.nothing_since(patience)));
     }
     if let Some(since) = knowledge.excluded_since(model.address.ip()) {
-        allow(ledger::NOT_ALLOWED, model.nothing_since(since) || model.read_since_exclusion >= MOST_AT_END);
+        allow(ledger::NOT_ALLOWED, model.nothing_since(since) || is_cut);
     }
     causes
 }

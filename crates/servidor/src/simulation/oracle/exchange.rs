@@ -43,7 +43,7 @@ impl Oracle {
         match self.models[link].phase {
             Phase::Accepted => self.serve(now, me, link),
             Phase::Absent | Phase::Closed => {
-                self.fail_at(now, link, format_args!("is used when it is not open"))
+                self.fail_at(now, link, format_args!("is used when it is not open"));
             }
             _ => {}
         }
@@ -85,7 +85,9 @@ impl Oracle {
         let knowledge = &self.loops[me];
         let clock = knowledge.clock;
         let wait = knowledge.least(|rules| rules.unterminated_wait);
-        let (stop, is_excluded) = (knowledge.stop, knowledge.excluded_since(self.models[link].address.ip()));
+        let address = self.models[link].address.ip();
+        let may_end = knowledge.stop.is_some() || knowledge.excluded_since(address).is_some();
+        let must_end = knowledge.knows_stop || knowledge.possible().all(|rules| !rules.allows(address));
         let model = &mut self.models[link];
         model.quiet_since = Moment::since(clock);
         // What is read after the wait was over came in time, but a line that it leaves unfinished need not wait anew.
@@ -97,13 +99,9 @@ impl Oracle {
         if !began_before {
             model.line_began = Moment::since(clock);
         }
-        if stop.is_some() {
-            model.read_since_stop += bytes.len();
-        }
-        if is_excluded.is_some() {
-            model.read_since_exclusion += bytes.len();
-        }
-        if model.read_since_stop.max(model.read_since_exclusion) > MOST_AT_END + ONE_READ {
+        model.read_while_may_end += if may_end { bytes.len() } else { 0 };
+        model.read_while_must_end += if must_end { bytes.len() } else { 0 };
+        if model.read_while_must_end > MOST_AT_END + ONE_READ {
             self.fail_at(now, link, format_args!("is read without a bound although it must end"));
         }
     }
@@ -161,9 +159,9 @@ impl Oracle {
         let wait = knowledge.least(|rules| rules.unterminated_wait);
         let is_silent = !model.wire.has_seen_lf && model.nothing_since(model.silent_since + wait);
         let is_stopping = knowledge.stop.is_some_and(|stop| {
-            let line = model.line_began.earliest + knowledge.least(|rules| rules.line_timeout);
-            let patience = if model.has_been_answered() { stop.began } else { stop.first_request.min(line) };
-            model.nothing_since(patience)
+            let line_end = model.line_began.earliest + knowledge.least(|rules| rules.line_timeout);
+            let may_ask_until = stop.first_request.min(line_end);
+            model.nothing_since(if model.has_been_answered() { stop.began } else { may_ask_until })
         });
         let is_excluded =
             knowledge.excluded_since(model.address.ip()).is_some_and(|since| model.nothing_since(since));

@@ -9,6 +9,7 @@ use crate::kernel::Interest;
 use crate::simulation::trace::Time;
 
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Model {
     pub(super) phase: Phase,
     /// Which event loop called last.
@@ -47,8 +48,9 @@ pub(super) struct Model {
     /// Since the FIN.
     pub(super) finished: Moment,
     pub(super) fin_was_sent: bool,
-    pub(super) read_since_stop: usize,
-    pub(super) read_since_exclusion: usize,
+    /// Bytes read while it was possible that the connection had to end, and while that was certain.
+    pub(super) read_while_may_end: usize,
+    pub(super) read_while_must_end: usize,
     pub(super) read_in_turn: usize,
     /// Connections being served when this one was accepted.
     pub(super) active_before: usize,
@@ -98,8 +100,8 @@ impl Model {
             stalled_until: 0,
             finished: never,
             fin_was_sent: false,
-            read_since_stop: 0,
-            read_since_exclusion: 0,
+            read_while_may_end: 0,
+            read_while_must_end: 0,
             read_in_turn: 0,
             active_before: 0,
         }
