@@ -3,7 +3,7 @@
 
 mod sabotage;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context as _;

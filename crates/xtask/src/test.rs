@@ -73,6 +73,7 @@ fn steps() -> Vec<Step> {
         println!("cargo-deny is not installed: dependencies' licences and sources are not checked");
     }
     steps.push(Step { name: "tests", command: cargo(&["test", "--workspace"]) });
+    steps.push(Step { name: "simulation", command: cargo(&["xtask", "simulate"]) });
     if find_program("valgrind").is_some() {
         steps.push(Step { name: "instructions", command: cargo(&["xtask", "instructions"]) });
     }

@@ -10,6 +10,9 @@ use anyhow::Context as _;
 use super::{SEEDS, build_command};
 use crate::cargo::{executables, workspace};
 
+/// The copy of the tree. It has a target folder of its own: cargo takes packages of the same name, at the same place in a
+/// workspace, for the same ones.
+const TREE: &str = "target/sabotage";
 /// Where the patches are.
 const PATCHES: &str = "crates/servidor/sabotage";
 /// What a quick run builds: one bug each of reading, accepting and ending.
@@ -25,7 +28,7 @@ struct Finding {
 }
 
 pub(super) fn run(names: &[&str], is_quick: bool) -> anyhow::Result<()> {
-    let tree = workspace().join("target/sabotage");
+    let tree = workspace().join(TREE);
     let patches = patches()?;
     for patch in &patches {
         copy_tree(&tree)?;
@@ -104,7 +107,9 @@ fn find(patch: &Path, tree: &Path) -> anyhow::Result<Option<Finding>> {
     copy_tree(tree)?;
     apply(patch, tree)?;
     let mut build = build_command();
-    build.current_dir(tree).arg("--quiet");
+    build.current_dir(tree).arg("--quiet").arg("--target-dir").arg(tree.join("target"));
+    // Nobody debugs it, and it is built sooner without.
+    build.args(["--config", "profile.dev.debug=false"]);
     let program =
         executables(build, &["simulate"]).with_context(|| format!("{name} does not build"))?.remove(0);
     let started = Instant::now();
