@@ -2,11 +2,10 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
-use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 
-use crate::queues::is_all_read;
+use crate::queues::{has_no_room, is_all_read};
 use crate::{DEADLINE, wait_until};
 
 /// A connection to a daemon.
@@ -41,14 +40,20 @@ impl Peer {
     pub fn clogged(address: SocketAddr) -> Self {
         let mut peer = Self::connect(address);
         let requests = b"123456789012345678901234567890\n".repeat(1000);
-        peer.stream().set_write_timeout(Some(Duration::from_millis(500))).expect("above zero");
-        loop {
-            match peer.stream.get_mut().write(&requests) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return peer,
-                Err(error) => panic!("the daemon ended the connection: {error}"),
+        let mut sent = 0;
+        peer.stream().set_nonblocking(true).expect("an open connection");
+        // A daemon that is slow is not clogged: only the kernel knows that it has no room for replies.
+        wait_until("the daemon can write no more", || {
+            loop {
+                match peer.stream.get_mut().write(&requests[sent..]) {
+                    Ok(count) => sent = (sent + count) % requests.len(),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return has_no_room(peer.stream()),
+                    Err(error) => panic!("the daemon ended the connection: {error}"),
+                }
             }
-        }
+        });
+        peer.stream().set_nonblocking(false).expect("an open connection");
+        peer
     }
 
     /// Sends `bytes` at once.

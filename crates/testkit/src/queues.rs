@@ -3,24 +3,46 @@
 use std::fs;
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 
+/// The timer of a sender that waits for a closed window to open.
+const WINDOW_PROBE: u32 = 4;
+
+/// One end of a connection.
+struct End {
+    /// Bytes that the other end has not acknowledged.
+    to_send: u32,
+    /// Bytes that the program has not read.
+    to_read: u32,
+    timer: u32,
+}
+
 /// Whether all that was sent on `stream`, an IPv4 connection on this host, has been read at the other end.
 pub(crate) fn is_all_read(stream: &TcpStream) -> bool {
+    ends(stream).is_some_and(|(here, there)| here.to_send == 0 && there.to_read == 0)
+}
+
+/// Whether the other end of `stream`, an IPv4 connection on this host, has bytes to send for which there is no room at
+/// this end, which does not read.
+pub(crate) fn has_no_room(stream: &TcpStream) -> bool {
+    ends(stream).is_some_and(|(_, there)| there.timer == WINDOW_PROBE)
+}
+
+/// This end of the connection, and the other.
+fn ends(stream: &TcpStream) -> Option<(End, End)> {
     let here = ipv4(stream.local_addr().expect("a connected socket"));
     let there = ipv4(stream.peer_addr().expect("a connected socket"));
     let table = fs::read_to_string("/proc/net/tcp").expect("a Linux host");
-    let is_zero = |local: SocketAddrV4, remote: SocketAddrV4, queue: fn((u32, u32)) -> u32| {
-        table.lines().find_map(|line| queues_of(line, local, remote)).is_some_and(|queues| queue(queues) == 0)
-    };
-    is_zero(here, there, |(send, _)| send) && is_zero(there, here, |(_, receive)| receive)
+    let end = |local, remote| table.lines().find_map(|line| end_in(line, local, remote));
+    Some((end(here, there)?, end(there, here)?))
 }
 
-/// The bytes in the queues of the connection from `local` to `remote`, if `line` is about it.
-fn queues_of(line: &str, local: SocketAddrV4, remote: SocketAddrV4) -> Option<(u32, u32)> {
+/// The end at `local` of the connection to `remote`, if `line` is about it.
+fn end_in(line: &str, local: SocketAddrV4, remote: SocketAddrV4) -> Option<End> {
     let mut fields = line.split_whitespace().skip(1);
     let is_it = fields.next()? == as_in_table(local) && fields.next()? == as_in_table(remote);
-    let (send, receive) = fields.nth(1).filter(|_| is_it)?.split_once(':')?;
-    let bytes = |hexadecimal| u32::from_str_radix(hexadecimal, 16).ok();
-    Some((bytes(send)?, bytes(receive)?))
+    let (to_send, to_read) = fields.nth(1).filter(|_| is_it)?.split_once(':')?;
+    let (timer, _) = fields.next()?.split_once(':')?;
+    let number = |hexadecimal| u32::from_str_radix(hexadecimal, 16).ok();
+    Some(End { to_send: number(to_send)?, to_read: number(to_read)?, timer: number(timer)? })
 }
 
 /// The address as a number of the host's byte order, then the port.
