@@ -69,8 +69,11 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     Session::start(&servidor, cliente, argument("interval")?, painter, sender)?.run(&events)
 }
 
+/// Whether standard output shows colours, and its user wants them: no-color.org.
 fn wants_colours() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|value| value != "dumb")
 }
 
 /// A terminal that goes away (SIGHUP) stops the daemons as Ctrl-C does.

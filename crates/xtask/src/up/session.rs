@@ -119,7 +119,7 @@ impl Session {
                 self.show(&format!("  {name:8}  page {page}  metrics {page}metrics"));
             }
         }
-        self.show("  Ctrl-C stops both\n");
+        self.show("  Times are UTC. Ctrl-C stops both.\n");
     }
 
     /// The first signal stops one after the other, the second at once, the third without asking.
