@@ -1,6 +1,6 @@
 //! What `cliente` can be told: each setting declared once, with its default, its manual and its type.
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use daemon::settings::{Defaults, List, Period, Program, Value};
 
 use crate::bench;
@@ -62,6 +62,7 @@ impl Own {
 
 impl Value for Connection {
     const EXPECTED: &'static str = "fresh or kept";
+    const SUGGESTIONS: &'static [&'static str] = &["fresh", "kept"];
 
     fn parse(text: &str) -> Result<Self, String> {
         match text {
@@ -103,6 +104,7 @@ fn add_flags(command: Command) -> Command {
         Arg::new("count")
             .long("count")
             .value_name("N")
+            .value_hint(ValueHint::Other)
             .allow_negative_numbers(true)
             .value_parser(value_parser!(u64).range(1..))
             .help("Stops after N rounds per target; prints each, and a summary, like ping"),

@@ -84,6 +84,7 @@ pub enum Overload {
 
 impl Value for Overload {
     const EXPECTED: &'static str = "wait or refuse";
+    const SUGGESTIONS: &'static [&'static str] = &["wait", "refuse"];
 
     fn parse(text: &str) -> Result<Self, String> {
         match text {

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use daemon::settings::Value as _;
+use clap::builder::TypedValueParser as _;
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
+use daemon::settings::{Suggestions, Value as _};
 
 use super::{MOST_CONNECTIONS_PER_SECOND, MOST_DEPTH};
 use crate::settings::Connection;
@@ -51,19 +52,26 @@ pub fn command() -> Command {
         .arg(value("warmup", "TIME", "How long to ask before that, unmeasured; may be 0s").value_parser(warmup).default_value("1s"))
         .arg(
             value("connection", "WHICH", "kept, or fresh: another for each request, or each batch of a pipeline")
-                .value_parser(Connection::parse)
+                .value_parser(Suggestions(Connection::SUGGESTIONS).try_map(|text| Connection::parse(&text)))
+                .hide_possible_values(true)
                 .default_value("kept"),
         )
         .arg(count("threads", "Threads to share the connections", 256).default_value("1"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Prints the report as JSON"))
         .arg(
             value("hdr", "FILE", "Writes the distribution in the text format of HdrHistogram's plotters, in milliseconds")
-                .value_parser(value_parser!(PathBuf)),
+                .value_hint(ValueHint::FilePath)
+            .value_parser(value_parser!(PathBuf)),
         )
 }
 
 fn value(name: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(placeholder).allow_hyphen_values(true).help(help)
+    Arg::new(name)
+        .long(name)
+        .value_name(placeholder)
+        .value_hint(ValueHint::Other)
+        .allow_hyphen_values(true)
+        .help(help)
 }
 
 fn count(name: &'static str, help: &'static str, most: u64) -> Arg {

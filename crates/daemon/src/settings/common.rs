@@ -128,6 +128,7 @@ impl LogLevel {
 impl Value for LogLevel {
     const EXPECTED: &'static str =
         "error, warn, info, debug, trace or off, or a filter such as info,servidor=debug";
+    const SUGGESTIONS: &'static [&'static str] = &["error", "warn", "info", "debug", "trace", "off"];
 
     fn parse(text: &str) -> Result<Self, String> {
         // The parser takes a space for a part of a target's name, which then matches nothing.
@@ -160,6 +161,7 @@ pub enum LogFormat {
 
 impl Value for LogFormat {
     const EXPECTED: &'static str = "auto, json or text";
+    const SUGGESTIONS: &'static [&'static str] = &["auto", "json", "text"];
 
     fn parse(text: &str) -> Result<Self, String> {
         match text {

@@ -11,6 +11,7 @@ mod near_miss;
 mod print;
 mod source;
 mod start;
+mod suggestions;
 mod value;
 
 pub use common::{Common, HostNames, LogFormat, LogLevel, MetricsListen, Networks, WorkerThreads};
@@ -19,6 +20,7 @@ pub use near_miss::NearMiss;
 pub use print::{default_config, effective_config};
 pub use source::{Given, Source};
 pub use start::{Defaults, Extra, Program, REVISION, Start, VERSION, command, schema, start};
+pub use suggestions::Suggestions;
 pub use value::{Count, List, Period, Value};
 
 /// What is known about a setting before any value is.
@@ -34,6 +36,8 @@ pub struct Setting {
     pub change: Change,
     /// What a value looks like, for error messages and the manual.
     pub expected: &'static str,
+    /// Values that completions offer.
+    pub suggestions: &'static [&'static str],
     /// Whether it takes several values.
     pub list: bool,
     /// Whether it takes none as well.
@@ -60,6 +64,7 @@ impl Setting {
             doc,
             change,
             expected: T::EXPECTED,
+            suggestions: T::SUGGESTIONS,
             list: T::LIST,
             may_be_empty: T::MAY_BE_EMPTY,
             bare: T::BARE,

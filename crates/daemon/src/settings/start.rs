@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use super::misuse::parse;
 use super::{
-    Change, Fault, Faults, MetricsListen, NearMiss, Section, Setting, Settings, Source, default_config,
-    effective_config,
+    Change, Fault, Faults, MetricsListen, NearMiss, Section, Setting, Settings, Source, Suggestions,
+    default_config, effective_config,
 };
 use crate::exit::{Failure, complain};
 
@@ -61,6 +61,7 @@ pub fn command<S: Section>(program: &Program) -> Command {
             Arg::new("config")
                 .long("config")
                 .value_name("FILE")
+                .value_hint(ValueHint::FilePath)
                 .value_parser(value_parser!(PathBuf))
                 .help("Reads settings from a TOML file; none is read unless named"),
         )
@@ -92,6 +93,9 @@ fn flag(setting: Setting) -> Arg {
     Arg::new(setting.name.clone())
         .long(setting.name)
         .value_name("VALUE")
+        .value_hint(ValueHint::Other)
+        .value_parser(Suggestions(setting.suggestions))
+        .hide_possible_values(true)
         .action(if setting.list { ArgAction::Append } else { ArgAction::Set })
         .allow_hyphen_values(true)
         .help(format!("{} [default: {default}{restart}]", doc.join(" ").trim()))

@@ -9,6 +9,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub trait Value: Sized + Clone + PartialEq {
     /// What a value looks like, after "expected".
     const EXPECTED: &'static str;
+    /// Values that completions offer: all of them where they are few, or the common ones.
+    const SUGGESTIONS: &'static [&'static str] = &[];
     /// Whether several may be given, separated by commas.
     const LIST: bool = false;
     /// Whether none may be given as well.
@@ -119,6 +121,7 @@ impl<T> List<T> {
 
 impl<T: Value> Value for List<T> {
     const EXPECTED: &'static str = T::EXPECTED;
+    const SUGGESTIONS: &'static [&'static str] = T::SUGGESTIONS;
     const LIST: bool = true;
 
     fn parse(text: &str) -> Result<Self, String> {
