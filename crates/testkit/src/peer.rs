@@ -86,6 +86,14 @@ impl Peer {
         wait_until("the daemon has read what was sent", || is_all_read(self.stream()));
     }
 
+    /// Whether the daemon has ended the connection, and nothing is left to be read.
+    pub fn has_ended(&self) -> bool {
+        self.stream().set_nonblocking(true).expect("an open socket");
+        let peeked = self.stream().peek(&mut [0]);
+        self.stream().set_nonblocking(false).expect("an open socket");
+        !peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish(&self) {
         self.stream().shutdown(Shutdown::Write).expect("an open connection");

@@ -85,7 +85,7 @@ fn ctrl_c_stops_the_client_then_the_server_and_tells_how_many_rounds_went_right(
         "12:01:05 cliente  metrics listening               127.0.0.1:4713",
         "  servidor  page http://127.0.0.1:4712/  metrics http://127.0.0.1:4712/metrics",
         "  cliente   page http://127.0.0.1:4713/  metrics http://127.0.0.1:4713/metrics",
-        "  Ctrl-C stops both",
+        "  Times are UTC. Ctrl-C stops both.",
         "12:01:05 cliente  round failed               5 µs refused: connection refused",
         "12:01:05 cliente  round completed   even   112 µs 4",
         "12:01:05 cliente  stopped right=41 rounds=42",
