@@ -11,10 +11,11 @@ use cliente::settings::{Own, PROGRAM, count};
 use cliente::totals::Totals;
 use cliente::{Inputs, RunError, bench, register_series, run};
 use daemon::admin;
+use daemon::descriptors::Descriptors;
 use daemon::exit::Failure;
 use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
-use daemon::notify::{Inherited, Watchdog};
+use daemon::notify::Watchdog;
 use daemon::settings::{Start, start};
 use daemon::supervisor::Supervisor;
 use daemon::telemetry::Telemetry;
@@ -24,7 +25,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// What its sockets are called by the service manager.
+const SOCKETS: [&str; 1] = ["metrics"];
+
 fn main() -> ExitCode {
+    let descriptors = Descriptors::from_environment(&SOCKETS);
     let start = match start::<Own>(&PROGRAM, std::env::args_os()) {
         Ok(start) => start,
         Err(status) => return status,
@@ -34,11 +39,16 @@ fn main() -> ExitCode {
     }
     let logging = Arc::new(Logging::start(&start.settings.common));
     let threads = start.settings.common.worker_threads.get();
-    let status = runtime::run(threads, serve(start, Arc::clone(&logging)));
+    let status = runtime::run(threads, serve(start, descriptors, Arc::clone(&logging)));
     status.unwrap_or_else(|error| exit::conclude(Err(error)))
 }
 
-async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitCode> {
+async fn serve(
+    start: Start<Own>,
+    descriptors: io::Result<Descriptors>,
+    logging: Arc<Logging>,
+) -> anyhow::Result<ExitCode> {
+    let mut descriptors = descriptors?;
     let Start { settings, source, flags } = start;
     let listen_is_given = source.gives("metrics-listen");
     let telemetry = Arc::new(Telemetry::install(PROGRAM.name));
@@ -61,10 +71,10 @@ async fn serve(start: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<ExitC
         Arc::clone(&telemetry),
         watchdog.clone(),
     );
-    let mut inherited = Inherited::from_environment()?;
+    let notifier = supervisor.notifier();
+    descriptors.close_unknown(&SOCKETS, notifier);
     let metrics_listen = in_force.borrow().common.metrics_listen;
-    let admin_socket = admin::open(&mut inherited, metrics_listen, listen_is_given)?;
-    inherited.close_rest();
+    let admin_socket = admin::open(&mut descriptors, notifier, metrics_listen, listen_is_given).await?;
 
     let mut tasks = JoinSet::new();
     if let Some(socket) = admin_socket {

@@ -25,8 +25,9 @@ use tokio::sync::watch;
 use self::clients::{Clients, HasAsked};
 pub use self::health::{NotReady, ask_ready};
 use crate::accept::{AcceptErrors, AfterError, PAUSE};
+use crate::descriptors::Descriptors;
 use crate::listener::{self, Listener};
-use crate::notify::Inherited;
+use crate::notifier::Notifier;
 use crate::page;
 use crate::settings::{HostNames, MetricsListen};
 
@@ -77,8 +78,9 @@ enum Access {
 /// # Errors
 ///
 /// As [`listener::open`].
-pub fn open(
-    inherited: &mut Inherited,
+pub async fn open(
+    descriptors: &mut Descriptors,
+    notifier: &mut Notifier,
     settings: MetricsListen,
     is_given: bool,
 ) -> anyhow::Result<Option<TcpListener>> {
@@ -86,8 +88,11 @@ pub fn open(
         MetricsListen::Off => Vec::new(),
         MetricsListen::At(address) => vec![address],
     };
-    let listeners = listener::open(inherited, "metrics", "metrics-listen", &configured, is_given)?;
-    let Some(Listener { socket, address, inherited }) = listeners.into_iter().next() else { return Ok(None) };
+    let listeners =
+        listener::open(descriptors, notifier, "metrics", "metrics-listen", &configured, is_given).await?;
+    let Some(Listener { socket, address, inherited, .. }) = listeners.into_iter().next() else {
+        return Ok(None);
+    };
     tracing::info!(%address, inherited, "metrics listening");
     Ok(Some(TcpListener::from_std(socket)?))
 }

@@ -29,6 +29,8 @@ const MAX_QUEUED: usize = 32;
 #[derive(Debug)]
 pub struct Notifier {
     manager: Option<Manager>,
+    /// Whether the service manager keeps descriptors for the service.
+    has_store: bool,
     /// Messages that must arrive and have not been sent, the oldest first.
     queue: VecDeque<Message>,
     /// When to send again, and how long after the last try that is.
@@ -60,7 +62,15 @@ impl Notifier {
                 })
                 .ok()
         });
-        Self { manager, queue: VecDeque::new(), retry: None }
+        let has_store = manager.is_some() && has_store();
+        Self { manager, has_store, queue: VecDeque::new(), retry: None }
+    }
+
+    /// For a test's service manager, which has a store.
+    #[cfg(test)]
+    pub(crate) fn with_store(manager: &testkit::ServiceManager) -> Self {
+        let manager = Manager::at(manager.address().as_ref()).expect("an address that can be used");
+        Self { manager: Some(manager), has_store: true, queue: VecDeque::new(), retry: None }
     }
 
     /// The service is up, or has reloaded its settings.
@@ -84,9 +94,20 @@ impl Notifier {
         self.queue(format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", patience.as_micros()), None);
     }
 
-    /// The service manager is to keep `descriptor` under `name` beyond the end of this process.
-    pub fn store(&mut self, name: &str, descriptor: OwnedFd) {
-        self.queue(format!("FDSTORE=1\nFDNAME={name}"), Some(descriptor));
+    /// The service manager is to keep `descriptor` under `name` beyond the end of this process. Returns whether it does:
+    /// it does not where the service has no file descriptor store.
+    pub fn store(&mut self, name: &str, descriptor: OwnedFd) -> bool {
+        if self.has_store {
+            self.queue(format!("FDSTORE=1\nFDNAME={name}"), Some(descriptor));
+        }
+        self.has_store
+    }
+
+    /// The service manager is to close all descriptors that it keeps under `name`.
+    pub fn forget(&mut self, name: &str) {
+        if self.has_store {
+            self.queue(format!("FDSTOREREMOVE=1\nFDNAME={name}"), None);
+        }
     }
 
     /// A short line for `systemctl status`. Returns whether it was sent.
@@ -138,6 +159,12 @@ impl Notifier {
     }
 }
 
+/// Whether the service manager keeps descriptors for this service: systemd says so since 254, and for older ones the unit does.
+pub(crate) fn has_store() -> bool {
+    let capacity = env::var("FDSTORE").ok().and_then(|capacity| capacity.parse::<u32>().ok());
+    capacity.is_some_and(|capacity| capacity > 0)
+}
+
 impl Manager {
     fn at(name: &OsStr) -> io::Result<Self> {
         let address = match name.as_bytes() {
@@ -176,16 +203,11 @@ mod tests {
 
     use super::*;
 
-    fn notifier(manager: &ServiceManager) -> Notifier {
-        let manager = Manager::at(manager.address().as_ref()).unwrap();
-        Notifier { manager: Some(manager), queue: VecDeque::new(), retry: None }
-    }
-
     #[tokio::test(start_paused = true)]
     async fn changes_of_state_are_sent_in_order_once_there_is_room() {
         let manager = ServiceManager::new();
         manager.fill();
-        let mut notifier = notifier(&manager);
+        let mut notifier = Notifier::with_store(&manager);
         notifier.ready();
         assert!(!notifier.status("what is dropped"));
         notifier.watchdog();
@@ -211,7 +233,7 @@ mod tests {
     async fn retries_become_rarer_and_the_queue_is_bounded() {
         let manager = ServiceManager::new();
         manager.fill();
-        let mut notifier = notifier(&manager);
+        let mut notifier = Notifier::with_store(&manager);
         let begun = Instant::now();
         for _ in 0..1000 {
             notifier.reloading();
@@ -229,7 +251,7 @@ mod tests {
     async fn a_descriptor_travels_with_its_message() {
         let manager = ServiceManager::new();
         let (stored, other) = UnixDatagram::pair().unwrap();
-        notifier(&manager).store("servidor", stored.into());
+        assert!(Notifier::with_store(&manager).store("servidor", stored.into()));
         let mut text = [0; 64];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);

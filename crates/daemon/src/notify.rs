@@ -1,13 +1,9 @@
-//! The watchdog of systemd, and the sockets that it hands over: sd_watchdog_enabled(3), sd_listen_fds(3).
+//! The watchdog of systemd: sd_watchdog_enabled(3).
 
-use std::io;
-use std::net::TcpListener;
-use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use socket2::Socket;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Knows whether every heart beats, as long as which systemd's watchdog gets its pings.
@@ -136,51 +132,6 @@ impl Pulse {
     pub fn due_after(&self, now: Instant) -> Option<Instant> {
         self.period.map(|period| now + period)
     }
-}
-
-/// The listening sockets that systemd handed over, by the names of their units' `FileDescriptorName=`.
-#[derive(Debug)]
-pub struct Inherited(Vec<(String, TcpListener)>);
-
-impl Inherited {
-    /// Takes them over: to be called once.
-    ///
-    /// # Errors
-    ///
-    /// If what was handed over is no listening TCP socket.
-    pub fn from_environment() -> io::Result<Self> {
-        sd_notify::listen_fds_with_names()?
-            .map(|(descriptor, name)| adopt(descriptor, name))
-            .collect::<io::Result<_>>()
-            .map(Self)
-    }
-
-    /// Those called `name`.
-    pub fn take(&mut self, name: &str) -> Vec<TcpListener> {
-        self.0.extract_if(.., |(its_name, _)| its_name == name).map(|(_, socket)| socket).collect()
-    }
-
-    /// Closes those that nobody took, with a warning that names them.
-    pub fn close_rest(self) {
-        for (name, _) in self.0 {
-            tracing::warn!(name, "inherited socket of an unknown name");
-        }
-    }
-}
-
-#[expect(
-    unsafe_code,
-    reason = "a descriptor that the service manager passes has no owner in this process yet"
-)]
-fn adopt(descriptor: RawFd, name: String) -> io::Result<(String, TcpListener)> {
-    // SAFETY: sd_listen_fds(3) gives these descriptors to this process, and nothing else here takes them.
-    let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
-    if !socket.is_listener()? || socket.local_addr()?.as_socket().is_none() {
-        let problem = format!("the inherited socket `{name}` is not a listening TCP socket");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
-    }
-    socket.set_nonblocking(true)?;
-    Ok((name, socket.into()))
 }
 
 #[cfg(test)]

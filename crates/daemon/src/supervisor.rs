@@ -62,6 +62,8 @@ pub struct Supervisor<D: Supervised> {
     upkeep: Interval,
     pings: Ticks,
     status: String,
+    /// Whether the last reload was refused.
+    is_reload_refused: bool,
 }
 
 impl<D: Supervised> Supervisor<D> {
@@ -97,12 +99,18 @@ impl<D: Supervised> Supervisor<D> {
             upkeep,
             pings,
             status: String::new(),
+            is_reload_refused: false,
         }
     }
 
     /// How far the daemon is, now and later.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    /// What tells the service manager how the daemon is.
+    pub fn notifier(&mut self) -> &mut Notifier {
+        &mut self.notifier
     }
 
     /// Says to the world that the daemon is at work.
@@ -176,7 +184,14 @@ impl<D: Supervised> Supervisor<D> {
         self.telemetry.events_suppressed(self.daemon.refill_budgets(per_second));
         self.telemetry.lines_dropped(self.logging.lines_dropped());
         self.telemetry.upkeep();
-        let status = self.daemon.status();
+        self.update_status();
+    }
+
+    fn update_status(&mut self) {
+        let mut status = self.daemon.status();
+        if self.is_reload_refused {
+            status = format!("last reload refused, see the log; {status}");
+        }
         if status != self.status && self.notifier.status(&status) {
             self.status = status;
         }
@@ -190,10 +205,13 @@ impl<D: Supervised> Supervisor<D> {
 
     fn reload(&mut self) {
         self.notifier.reloading();
-        match self.read_again() {
+        let read = self.read_again();
+        self.is_reload_refused = read.is_err();
+        match read {
             Ok(settings) => self.apply(settings),
             Err(error) => tracing::error!(error, "reload failed"),
         }
+        self.update_status();
         self.notifier.ready();
     }
 

@@ -1,13 +1,15 @@
 //! The daemon `servidor`: a checklist; what it does is in the library.
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use daemon::admin;
+use daemon::descriptors::Descriptors;
 use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
-use daemon::notify::{Inherited, Watchdog};
+use daemon::notify::Watchdog;
 use daemon::settings::{Section as _, Start, start};
 use daemon::supervisor::Supervisor;
 use daemon::telemetry::Telemetry;
@@ -17,17 +19,26 @@ use servidor::{Context, Serving};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+/// What its sockets are called by the service manager.
+const SOCKETS: [&str; 2] = ["servidor", "metrics"];
+
 fn main() -> ExitCode {
+    let descriptors = Descriptors::from_environment(&SOCKETS);
     let start = match start::<Own>(&PROGRAM, std::env::args_os()) {
         Ok(start) => start,
         Err(status) => return status,
     };
     let logging = Arc::new(Logging::start(&start.settings.common));
     // Clients are served by threads of their own; the runtime has all the rest.
-    exit::conclude(runtime::run(1, serve(start, Arc::clone(&logging))))
+    exit::conclude(runtime::run(1, serve(start, descriptors, Arc::clone(&logging))))
 }
 
-async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>) -> anyhow::Result<()> {
+async fn serve(
+    Start { settings, source, .. }: Start<Own>,
+    descriptors: io::Result<Descriptors>,
+    logging: Arc<Logging>,
+) -> anyhow::Result<()> {
+    let mut descriptors = descriptors?;
     let telemetry = Arc::new(Telemetry::install(PROGRAM.name));
     let context = Context::new(&settings);
     settings.own.claim(&settings.common)?;
@@ -37,16 +48,8 @@ async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>
     let requests = Requests::listen().context("signals cannot be handled")?;
 
     let settings_now = in_force.borrow().clone();
-    let given = |name| source.gives(name);
-    let mut inherited = Inherited::from_environment()?;
-    let addresses = settings_now.own.listen.as_slice();
-    let listeners = listener::open(&mut inherited, "servidor", "listen", addresses, given("listen"))?;
-    let metrics_listen = settings_now.common.metrics_listen;
-    let admin_socket = admin::open(&mut inherited, metrics_listen, given("metrics-listen"))?;
-    inherited.close_rest();
-
-    let mut tasks = JoinSet::new();
-    let mut serving = Serving::start(listeners, &settings_now, &context, &watchdog)?;
+    let [listen_is_given, metrics_listen_is_given] =
+        ["listen", "metrics-listen"].map(|name| source.gives(name));
     let mut supervisor = Supervisor::new(
         Arc::clone(&context),
         source,
@@ -54,8 +57,19 @@ async fn serve(Start { settings, source, .. }: Start<Own>, logging: Arc<Logging>
         requests,
         logging,
         Arc::clone(&telemetry),
-        watchdog,
+        watchdog.clone(),
     );
+    let notifier = supervisor.notifier();
+    descriptors.close_unknown(&SOCKETS, notifier);
+    let addresses = settings_now.own.listen.as_slice();
+    let listeners =
+        listener::open(&mut descriptors, notifier, "servidor", "listen", addresses, listen_is_given).await?;
+    let metrics_listen = settings_now.common.metrics_listen;
+    let admin_socket =
+        admin::open(&mut descriptors, notifier, metrics_listen, metrics_listen_is_given).await?;
+
+    let mut tasks = JoinSet::new();
+    let mut serving = Serving::start(listeners, &settings_now, &context, &watchdog)?;
     if let Some(socket) = admin_socket {
         let site =
             site::of(PROGRAM.name, Arc::clone(&context), telemetry, in_force.clone(), supervisor.phase());

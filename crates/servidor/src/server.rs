@@ -93,9 +93,9 @@ impl Serving {
         watchdog: &Watchdog,
     ) -> anyhow::Result<Self> {
         let threads = settings.common.worker_threads.get();
-        let listeners = listeners.into_iter().map(prepared).collect::<io::Result<Vec<_>>>()?;
         let addresses: Vec<_> =
-            listeners.iter().map(|listening| (listening.address, listening.inherited)).collect();
+            listeners.iter().map(|listener| (listener.address, listener.inherited)).collect();
+        let listeners = listeners.into_iter().map(prepared).collect::<io::Result<Vec<_>>>()?;
         let (report, ended) = unbounded_channel();
         let start = || -> io::Result<Server<Linux>> {
             let kernels = (0..threads).map(|_| Linux::new()).collect::<io::Result<Vec<_>>>()?;
@@ -160,11 +160,11 @@ impl Serving {
 
 /// Accepted sockets inherit the sizes of a listener's buffers.
 fn prepared(
-    Listener { socket, address, inherited }: Listener,
+    Listener { socket, address, outlives, .. }: Listener,
 ) -> io::Result<Listening<std::net::TcpListener>> {
     sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
     sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
-    Ok(Listening { socket, address, inherited })
+    Ok(Listening { socket, address, outlives })
 }
 
 /// Runs an event loop on a thread of its own, which reports how it ended.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use daemon::listener;
 use daemon::logging::Logging;
-use daemon::notify::{Inherited, Watchdog};
+use daemon::notify::Watchdog;
 use daemon::settings::start;
 use servidor::settings::{Own, PROGRAM};
 use servidor::{Context, Serving};
@@ -73,10 +73,8 @@ fn serve() -> SocketAddr {
     let settings = start::<Own>(&PROGRAM, arguments.map(Into::into)).expect("settings in order").settings;
     // Logs go on being written by its thread.
     std::mem::forget(Logging::start(&settings.common));
-    let mut inherited = Inherited::from_environment().expect("none");
     let addresses = settings.own.listen.as_slice();
-    let listeners =
-        listener::open(&mut inherited, "servidor", "listen", addresses, true).expect("a free port");
+    let listeners = listener::open_own("listen", addresses).expect("a free port");
     let address = listeners[0].address;
     let (context, watchdog) = (Context::new(&settings), Watchdog::from_environment());
     Serving::start(listeners, &settings, &context, &watchdog).expect("room for an event loop");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use daemon::listener;
-use daemon::notify::{Inherited, Watchdog};
+use daemon::notify::Watchdog;
 use daemon::settings::start;
 use servidor::settings::{Own, PROGRAM};
 use servidor::{Context, Serving};
@@ -15,10 +15,8 @@ pub(crate) fn serve(host: &str, arguments: &[&str]) -> (SocketAddr, Arc<Context>
     let arguments =
         ["servidor", "--listen", &listen].into_iter().chain(arguments.iter().copied()).map(Into::into);
     let settings = start::<Own>(&PROGRAM, arguments).expect("settings in order").settings;
-    let mut inherited = Inherited::from_environment().expect("none");
     let addresses = settings.own.listen.as_slice();
-    let listeners =
-        listener::open(&mut inherited, "servidor", "listen", addresses, true).expect("a free port");
+    let listeners = listener::open_own("listen", addresses).expect("a free port");
     let (address, context) = (listeners[0].address, Context::new(&settings));
     let watchdog = Watchdog::from_environment();
     Serving::start(listeners, &settings, &context, &watchdog).expect("room for an event loop");

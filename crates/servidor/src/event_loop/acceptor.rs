@@ -31,7 +31,7 @@ pub(crate) struct Listening<L> {
     /// For messages.
     pub(crate) address: SocketAddr,
     /// It outlives this process: its queue is the successor's.
-    pub(crate) inherited: bool,
+    pub(crate) outlives: bool,
 }
 
 /// See the module.
@@ -132,7 +132,8 @@ impl<K: Kernel> Acceptor<K> {
     }
 
     /// The stop has begun, or goes on: serves those who wait in the queues, even beyond the limit. Their handshake is
-    /// done, and closing the listener would reset them. The queues of inherited listeners are the successor's.
+    /// done, and closing the listener would reset them. The queue of a listener that outlives this process is the
+    /// successor's.
     ///
     /// Returns whether all listeners are closed.
     pub(super) fn drain(&mut self, drain: Drain, connections: &mut Connections<K>) -> bool {
@@ -173,7 +174,7 @@ impl<K: Kernel> Listener<K> {
             return false;
         }
         self.paused_until = None;
-        while !self.listening.inherited && self.accepted_at_stop < MAX_QUEUE {
+        while !self.listening.outlives && self.accepted_at_stop < MAX_QUEUE {
             match self.accept(&mut connections.env) {
                 Ok(Some((socket, address))) => {
                     self.accepted_at_stop += 1;

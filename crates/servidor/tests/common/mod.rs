@@ -22,13 +22,20 @@ pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Daem
 
 /// Starts `servidor` with `socket` handed over as systemd does, at descriptor 3.
 pub(crate) fn start_inheriting(socket: OwnedFd, arguments: &[&str]) -> Daemon {
-    let handover = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=servidor exec \"$0\" \"$@\" 3<&0 </dev/null";
-    Daemon::spawn(
-        Command::new("sh")
-            .args(["-c", handover, env!("CARGO_BIN_EXE_servidor"), "--metrics-listen", "127.0.0.1:0"])
-            .args(["--log-format", "json"])
-            .args(arguments)
-            .env_clear()
-            .stdin(socket),
-    )
+    Daemon::spawn(&mut inheriting(socket, "LISTEN_FDS=1 LISTEN_FDNAMES=servidor", arguments))
+}
+
+/// The command that does so, with these variables.
+pub(crate) fn inheriting(socket: OwnedFd, variables: &str, arguments: &[&str]) -> Command {
+    let script = format!("LISTEN_PID=$$ {variables} exec \"$0\" \"$@\" 3<&0 </dev/null");
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &script, env!("CARGO_BIN_EXE_servidor"), "--log-format", "json"])
+        .args(arguments)
+        .env_clear()
+        .stdin(socket);
+    if !arguments.contains(&"--metrics-listen") {
+        command.args(["--metrics-listen", "127.0.0.1:0"]);
+    }
+    command
 }

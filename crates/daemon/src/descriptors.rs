@@ -1,0 +1,94 @@
+//! Sockets that the service manager hands over at the start: sd_listen_fds(3).
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+
+use socket2::Socket;
+
+use crate::notifier::{Notifier, has_store};
+
+/// A listening socket that was handed over.
+#[derive(Debug)]
+pub struct Inherited {
+    pub(crate) name: String,
+    pub(crate) socket: TcpListener,
+    pub(crate) address: SocketAddr,
+    pub(crate) origin: Origin,
+}
+
+/// Where a socket that was handed over comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Bound by the operator, in a `.socket` unit or the like.
+    Operator,
+    /// Bound by an earlier process of this service, and kept in the service manager's file descriptor store.
+    Store,
+}
+
+/// All sockets that were handed over.
+#[derive(Debug)]
+pub struct Descriptors(pub(crate) Vec<Inherited>);
+
+impl Descriptors {
+    /// Takes them over: to be called once, before anything opens a file. A file could otherwise get the number of a
+    /// descriptor that was announced but not passed.
+    ///
+    /// `names` are those that the daemon knows. A single socket without a name gets the first of them.
+    ///
+    /// # Errors
+    ///
+    /// If what was announced was not passed, or is no listening TCP socket.
+    pub fn from_environment(names: &[&str]) -> io::Result<Self> {
+        let announced = sd_notify::listen_fds_with_names().map_err(|error| {
+            io::Error::new(error.kind(), format!("LISTEN_FDS announces what was not passed: {error}"))
+        })?;
+        let adopted = announced.map(|(descriptor, name)| adopt(descriptor, name, names));
+        let mut sockets = adopted.collect::<io::Result<Vec<_>>>()?;
+        let mut unnamed: Vec<_> = sockets.iter_mut().filter(|socket| socket.is_unnamed()).collect();
+        if let ([single], [first, ..]) = (unnamed.as_mut_slice(), names) {
+            (*first).clone_into(&mut single.name);
+        }
+        Ok(Self(sockets))
+    }
+
+    /// Closes those whose name is not among `names`, with a warning for each; the service manager is to forget them too.
+    pub fn close_unknown(&mut self, names: &[&str], notifier: &mut Notifier) {
+        for Inherited { name, .. } in self.0.extract_if(.., |socket| !names.contains(&socket.name.as_str())) {
+            tracing::warn!(name, "inherited socket of an unknown name");
+            notifier.forget(&name);
+        }
+    }
+
+    /// Those called `name`.
+    pub(crate) fn take(&mut self, name: &str) -> Vec<Inherited> {
+        self.0.extract_if(.., |socket| socket.name == name).collect()
+    }
+}
+
+impl Inherited {
+    /// Whether nobody named it: then systemd passes the name of the socket unit, other programs no name at all.
+    fn is_unnamed(&self) -> bool {
+        self.name.is_empty() || self.name == "unknown" || self.name.ends_with(".socket")
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "a descriptor that the service manager passes has no owner in this process yet"
+)]
+fn adopt(descriptor: RawFd, name: String, names: &[&str]) -> io::Result<Inherited> {
+    // SAFETY: sd_listen_fds(3) gives these descriptors to this process, which has opened nothing yet.
+    let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+    let (true, Some(address)) = (socket.is_listener().unwrap_or(false), address) else {
+        let problem = format!("inherited descriptor {descriptor} (`{name}`) is not a listening TCP socket");
+        return Err(io::Error::new(ErrorKind::InvalidInput, problem));
+    };
+    // Ours do not block when they are stored. systemd leaves stored descriptors as they are, and makes those of socket
+    // units block unless NonBlocking= says otherwise: systemd.service(5).
+    let is_ours = has_store() && names.contains(&name.as_str()) && socket.nonblocking()?;
+    socket.set_nonblocking(true)?;
+    let origin = if is_ours { Origin::Store } else { Origin::Operator };
+    Ok(Inherited { name, socket: socket.into(), address, origin })
+}
