@@ -23,7 +23,9 @@ pub type Settings = daemon::settings::Settings<Own>;
 daemon::settings! {
     /// What only `cliente` can be told.
     pub struct Own {
-        /// The servers to ask, each as host:port. Names are resolved anew each round.
+        /// The servers to ask, each as host:port. Names are resolved anew each round. The packaged service reaches this
+        /// host only: each other address must be in `IPAddressAllow=` of a drop-in too, or its rounds fail with
+        /// `connect_timeout`; see cliente(8).
         target: List<Target> = "127.0.0.1:8888", Live;
         /// From one round's start to the next, at a fixed rate. Ticks that fall due while the target's last round
         /// runs, or that are a whole interval late, are skipped and counted.
