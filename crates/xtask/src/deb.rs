@@ -38,7 +38,7 @@ pub(crate) fn build() -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// cargo-deb, installed under `target/` where it is not yet.
-fn cargo_deb() -> anyhow::Result<PathBuf> {
+pub(crate) fn cargo_deb() -> anyhow::Result<PathBuf> {
     if let Some(found) = find_program("cargo-deb") {
         return Ok(found);
     }

@@ -42,7 +42,7 @@ pub(crate) fn run(all_connections: bool) -> anyhow::Result<()> {
     let Some(kernel) = kernel::ensure(&folder)? else {
         return skip("apt has no linux-image-cloud-amd64");
     };
-    let root = rootfs::ensure(&workspace().join("target/system"))?;
+    let root = rootfs::ensure(&workspace().join("target/system"), "bookworm")?;
     let connections = if all_connections { CONNECTIONS } else { SOME_CONNECTIONS };
     let overlay = overlay(folder.join("overlay"), connections)?;
     let archive = folder.join("archive.cpio");

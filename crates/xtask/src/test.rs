@@ -29,9 +29,7 @@ pub(crate) fn command() -> clap::Command {
         .arg(containers.help(
             "Instead, try the image, the compose file, the alerts, the dashboard and the pages with Docker",
         ))
-        .arg(
-            system.help("Instead, install the packages in a throw-away Debian and try all that they promise"),
-        )
+        .arg(system.help("Instead, install the packages in throw-away Debians and try all that they promise"))
         .arg(
             memory
                 .help("Instead, attack the memory of servidor in a virtual machine, under the shipped unit"),

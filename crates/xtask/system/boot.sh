@@ -44,8 +44,9 @@ inside() {
 
     mkdir .outside
     pivot_root . .outside
+    # Where the host has the old hierarchies of control groups too, systemd 256 and later want to be told twice.
     exec chroot . /bin/sh -c 'umount -l /.outside && rmdir /.outside && mount --make-rshared / &&
-        exec env -i container=xtask PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd'
+        exec env -i container=xtask SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1 PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd'
 }
 
 devices() {

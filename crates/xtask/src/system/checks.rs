@@ -1,10 +1,12 @@
 //! The checks: which there are, on which machine each is run, and in which order.
 
 mod drop_ins;
+mod handover;
 mod hardening;
 mod journal;
 mod lifecycle;
 mod limits;
+mod migration;
 mod packages;
 mod restart;
 mod support;
@@ -33,11 +35,13 @@ pub(super) const GROUPS: &[(&str, &[(&str, Check)])] = &[
             ("a killed daemon comes back", lifecycle::killed),
             ("a hanging daemon is caught by the watchdog", lifecycle::hanging),
             ("a wrong setting ends in 78, once", lifecycle::wrong_setting),
-            ("a crash loop ends", lifecycle::crash_loop),
+            ("ports that are taken are tried until they are free", lifecycle::taken_ports),
             ("50 restarts in a row fail no round", restart::fifty),
+            ("ten kills fail at most the round under way", restart::killed_ten_times),
             ("25 restarts under a crowd fail nobody", restart::crowded),
             ("5,000 connections stay within the unit's limits", limits::many_connections),
-            ("without its sockets, servidor binds for itself", lifecycle::without_sockets),
+            ("servidor runs outside its unit too", lifecycle::by_hand),
+            ("the operator's own sockets overrule the settings", handover::overrules),
             ("the drop-ins of the README do what it says", drop_ins::all),
         ],
     ),
@@ -47,7 +51,15 @@ pub(super) const GROUPS: &[(&str, &[(&str, Check)])] = &[
             ("dpkg -i installs, enables and starts both", packages::installed),
             ("the units are as tight as promised", hardening::scores),
             ("what the units forbid is forbidden", hardening::forbidden),
-            ("the sockets let in this host only", hardening::sockets),
+            ("this host alone is let in, until a stop and a start", hardening::filter),
+        ],
+    ),
+    (
+        "upgrade from 0.1.0",
+        &[
+            ("dpkg -i installs 0.1.0, with its .socket units", migration::old_installed),
+            ("an upgrade closes its sockets, and binds them within a second", migration::upgraded),
+            ("a downgrade gives them back to systemd", migration::downgraded),
         ],
     ),
     (
@@ -55,7 +67,7 @@ pub(super) const GROUPS: &[(&str, &[(&str, Check)])] = &[
         &[
             ("what is there before", packages::before),
             ("dpkg -i installs, enables and starts both", packages::installed),
-            ("an upgrade keeps the changed file, and fails no round", packages::upgraded),
+            ("an upgrade and a downgrade keep the changed file, and fail no round", packages::upgraded),
             ("a removal stops both, and leaves their settings", packages::removed),
             ("a purge leaves nothing", packages::purged),
         ],

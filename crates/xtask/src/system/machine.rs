@@ -24,10 +24,10 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Boots the tree `root`, which stays as it is.
-    pub(super) fn boot(root: &Path, log: &Path) -> anyhow::Result<Self> {
+    /// Boots the tree `root`, which stays as it is. No two machines may have the same `name` at the same time.
+    pub(super) fn boot(root: &Path, name: &str, log: &Path) -> anyhow::Result<Self> {
         sweep();
-        let name = format!("{PREFIX}{}", std::process::id());
+        let name = format!("{PREFIX}{}-{name}", std::process::id());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("system/boot.sh");
         let console = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         // The parent's death kills `unshare`, whose death kills the machine: nothing survives Ctrl-C, or worse.
@@ -171,7 +171,8 @@ fn sweep() {
     for hierarchy in hierarchies() {
         for entry in fs::read_dir(hierarchy).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(owner) = name.strip_prefix(PREFIX) else { continue };
+            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let owner = rest.split('-').next().unwrap_or_default();
             if !Path::new("/proc").join(owner).exists() {
                 remove_groups(&name);
             }

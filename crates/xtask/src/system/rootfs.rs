@@ -9,29 +9,28 @@ use anyhow::Context as _;
 
 use crate::cargo::run as run_command;
 
-const SUITE: &str = "bookworm";
 /// `procps` is what the packages depend on; `iproute2` gives a machine another address, and the rest is systemd's.
 const PACKAGES: &str = "usr-is-merged,systemd,systemd-sysv,dbus,iproute2,procps";
 /// What waits for terminals, hardware or the clock only delays a machine that lives for a minute.
-const MASKED: &str = "console-getty.service getty.target systemd-logind.service apt-daily.timer \
-                      apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer";
+const MASKED: &str = "console-getty.service getty.target systemd-logind.service systemd-modules-load.service \
+                      apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer";
 
 /// The tree, made by mmdebstrap on first use; another recipe makes another tree.
-pub(crate) fn ensure(folder: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn ensure(folder: &Path, suite: &str) -> anyhow::Result<PathBuf> {
     let recipe = recipe();
     let mut hasher = DefaultHasher::new();
     recipe.hash(&mut hasher);
-    let tree = folder.join(format!("rootfs-{:016x}", hasher.finish()));
+    let tree = folder.join(format!("{suite}-{:016x}", hasher.finish()));
     if tree.is_dir() {
         return Ok(tree);
     }
     fs::create_dir_all(folder)?;
     // Renamed when it is whole, so that a broken-off run leaves nothing that looks like a tree.
-    let unfinished = folder.join(format!("unfinished-{}", std::process::id()));
-    let log = folder.join("rootfs.log");
+    let unfinished = folder.join(format!("unfinished-{suite}-{}", std::process::id()));
+    let log = folder.join(format!("{suite}.log"));
     let output = File::create(&log)?;
     let mut command = Command::new("mmdebstrap");
-    command.args(recipe).arg(SUITE).arg(&unfinished).stdout(output.try_clone()?).stderr(output);
+    command.args(recipe).arg(suite).arg(&unfinished).stdout(output.try_clone()?).stderr(output);
     println!("==> the root file system, kept in {}", tree.display());
     run_command(command).with_context(|| format!("see {}", log.display()))?;
     if fs::rename(&unfinished, &tree).is_err() {

@@ -1,9 +1,6 @@
 //! The drop-ins that the README and the man pages show, each tried as it stands there.
 
-use std::net::TcpStream;
-use std::time::Duration;
-
-use super::support::{ask, edit, metrics, undo};
+use super::support::{SERVER, ask, connects, edit, journal, message, metrics, undo};
 use crate::readme::{self, Shown};
 use crate::system::machine::{Machine, await_that};
 
@@ -18,14 +15,19 @@ pub(super) fn all(machine: &Machine) -> String {
         files
     };
 
-    apply(machine, &files("Move the port"));
+    write(machine, &files("Move the port"));
+    machine.sh("systemctl restart servidor cliente");
     assert!(connects(machine, "127.0.0.1:7777") && !connects(machine, "127.0.0.1:8888"));
+    let entries = journal(machine, "servidor", "");
+    let closed = entries.iter().map(message).find(|line| line["message"] == "stored socket closed");
+    assert_eq!(closed.expect("the journal says that the port was moved")["address"], "127.0.0.1:8888");
     await_up(machine, "127.0.0.1:7777");
     undo(machine);
 
     assert!(!connects(machine, "192.0.2.10:8888") && !connects(machine, "192.0.2.10:9888"));
     let network = files("Open to a network");
-    apply(machine, &network);
+    write(machine, &network);
+    start_anew(machine);
     let answer = machine.on_network(|| ask("192.0.2.10:8888", "3\n"));
     assert_eq!(answer.expect("the network is let in"), "ÍMPAR\n");
     let health = machine.on_network(|| testkit::request(([192, 0, 2, 10], 9888).into(), "GET", "/-/ready"));
@@ -33,29 +35,41 @@ pub(super) fn all(machine: &Machine) -> String {
     undo(machine);
 
     let target = files("Ask another host");
-    apply(machine, &[network.as_slice(), target.as_slice()].concat());
+    write(machine, &network);
+    start_anew(machine);
+    write(machine, &target);
+    machine.sh("systemctl daemon-reload; systemctl restart cliente");
     await_up(machine, "192.0.2.10:8888");
+    undo(machine);
+
+    write(machine, &files("More than one client"));
+    machine.sh("systemctl enable --quiet --now cliente@often");
+    await_that("the instance and the service both make rounds", || {
+        ["127.0.0.1:9889", "127.0.0.1:9890"].iter().all(|address| {
+            let metrics = machine.on_network(|| testkit::scrape(address.parse().expect("an address")));
+            metrics.count("cliente_up", &[("server", SERVER)]) == 1
+        })
+    });
+    machine.sh("systemctl disable --quiet --now cliente@often");
+    machine.sh("rm /etc/cliente/often.toml");
     undo(machine);
     format!("{} files", shown.len())
 }
 
-/// Drop-ins are files of their own, settings are lines of the settings file; then all is started anew, as the README says.
-fn apply(machine: &Machine, files: &[&Shown]) {
+/// The daemons' own settings get more lines; all else is a file by itself.
+fn write(machine: &Machine, files: &[&Shown]) {
     for file in files {
-        if file.path.starts_with("/etc/systemd/") {
-            machine.write(&file.path, &file.text);
-        } else {
-            let daemon = file.path.split('/').nth(2).expect("settings are in a folder of their own");
-            edit(machine, daemon, &file.text);
+        match file.path.as_str() {
+            "/etc/servidor/servidor.toml" => edit(machine, "servidor", &file.text),
+            "/etc/cliente/cliente.toml" => edit(machine, "cliente", &file.text),
+            path => machine.write(path, &file.text),
         }
     }
-    machine
-        .sh("systemctl daemon-reload; systemctl stop 'servidor*' cliente; systemctl start servidor cliente");
 }
 
-fn connects(machine: &Machine, address: &str) -> bool {
-    let address = address.parse().expect("an address with its port");
-    machine.on_network(|| TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok())
+/// As the README says where the address filter has changed.
+fn start_anew(machine: &Machine) {
+    machine.sh("systemctl daemon-reload; systemctl stop servidor cliente; systemctl start servidor cliente");
 }
 
 fn await_up(machine: &Machine, server: &str) {

@@ -1,7 +1,7 @@
 //! What an operator sees: the journal, the status line, the metrics.
 
 use super::support::{
-    DAEMONS, await_both_active, drop_in, has_logged, journal, message, metrics as scrape, undo,
+    DAEMONS, await_both_active, drop_in, has_logged, journal, message, metrics as scrape, status_line, undo,
 };
 use crate::system::machine::{Machine, await_that};
 
@@ -70,10 +70,4 @@ pub(super) fn status(machine: &Machine) -> String {
     assert!(seen[1].contains("0.0 % loss") && seen[1].contains("last: 127.0.0.1:8888 in "), "{}", seen[1]);
     undo(machine);
     seen.join(" | ")
-}
-
-fn status_line(machine: &Machine, daemon: &str) -> String {
-    let shown = machine.sh(&format!("systemctl status --no-pager --lines=0 {daemon}"));
-    let line = shown.lines().find_map(|line| line.trim().strip_prefix("Status: "));
-    line.unwrap_or_else(|| panic!("no status line:\n{shown}")).trim_matches('"').to_owned()
 }

@@ -1,8 +1,8 @@
 //! The life of the packages: installed, upgraded, removed, purged, each under running daemons.
 
-use super::restart::asking;
+use super::restart::{asking, quick_client};
 use super::support::{
-    DAEMONS, SERVER, ask, await_active, await_both_active, drop_in, edit, is_active, rounds,
+    DAEMONS, SERVER, ask, await_active, await_both_active, edit, is_active, rounds, stored,
 };
 use crate::system::machine::Machine;
 
@@ -21,37 +21,48 @@ pub(super) fn installed(machine: &Machine) -> String {
         assert_eq!(machine.sh(&format!("systemctl is-enabled {daemon}")), "enabled");
     }
     assert_eq!(machine.sh("dpkg --verify servidor cliente"), "");
-    // What is enabled is started by the next boot: both, and the sockets with servidor.
+    // What is enabled is started by the next boot.
     machine.sh("systemctl list-dependencies --plain multi-user.target | grep --quiet servidor.service");
     machine.sh("dpkg-query --show --showformat '${Package} ${Version}, ${Installed-Size} kB\\n' servidor cliente")
         .replace('\n', "; ")
 }
 
 pub(super) fn upgraded(machine: &Machine) -> String {
-    drop_in(machine, "cliente.service", "[Service]\nEnvironment=CLIENTE_INTERVAL=10ms\n");
-    machine.sh("systemctl restart cliente");
+    quick_client(machine);
     edit(machine, "servidor", "max-connections = 6");
     machine.sh("rm /etc/servidor/servidor.toml.shipped");
     for daemon in DAEMONS {
         next_version(machine, daemon);
     }
-    let processes = || DAEMONS.map(|daemon| machine.property(daemon, "MainPID"));
-    let before = processes();
-    // Kept and replaced as dpkg does by default; without a terminal it must be told so.
-    let install = "dpkg --force-confdef --force-confold --install";
-    let asked = asking(machine, || {
-        machine.sh(&format!("{install} /packages/servidor-next.deb"));
-    });
+    let up = asking(machine, || replace(machine, "servidor", "servidor-next.deb"));
     assert_eq!(rounds(machine).1, 0, "rounds failed over the upgrade of servidor");
-    machine.sh(&format!("{install} /packages/cliente-next.deb"));
-    assert!(before.iter().zip(processes()).all(|(before, now)| *before != now), "the old version still runs");
-    await_both_active(machine);
-
     let tail = |file: &str| machine.sh(&format!("tail --lines=1 {file}"));
     assert_eq!(tail("/etc/servidor/servidor.toml"), "max-connections = 6");
     assert_eq!(tail("/etc/servidor/servidor.toml.dpkg-dist"), "# Of the next version.");
+
+    let down = asking(machine, || replace(machine, "servidor", "servidor.deb"));
+    assert_eq!(rounds(machine).1, 0, "rounds failed over the downgrade of servidor");
+    assert_eq!(stored(machine, "servidor"), "2");
+
+    machine.sh("cp /etc/cliente/cliente.toml /etc/cliente/other.toml
+        echo 'metrics-listen = \"off\"' >>/etc/cliente/other.toml
+        systemctl start cliente@other");
+    let instance = machine.property("cliente@other", "MainPID");
+    replace(machine, "cliente", "cliente-next.deb");
+    assert_ne!(machine.property("cliente@other", "MainPID"), instance, "the instance runs the old version");
     assert_eq!(tail("/etc/cliente/cliente.toml"), "# Of the next version.");
-    format!("{asked} questions answered meanwhile")
+    replace(machine, "servidor", "servidor-next.deb");
+    await_both_active(machine);
+    format!("{up} and {down} questions answered meanwhile")
+}
+
+/// Installs another version of a daemon, whose process must then be another.
+fn replace(machine: &Machine, daemon: &str, package: &str) {
+    let process = machine.property(daemon, "MainPID");
+    // Settings are kept and replaced as dpkg does by default; without a terminal it must be told so.
+    machine.sh(&format!("dpkg --force-confdef --force-confold --install /packages/{package}"));
+    await_active(machine, daemon);
+    assert_ne!(machine.property(daemon, "MainPID"), process, "the old {daemon} still runs");
 }
 
 /// Makes a package of the next version, whose settings file has another line.
@@ -63,14 +74,14 @@ fn next_version(machine: &Machine, daemon: &str) {
         sed -i 's/^Version: .*/&+next/' /tmp/next/DEBIAN/control
         cd /tmp/next
         find . -path ./DEBIAN -prune -o -type f -printf '%P\\0' | xargs -0 md5sum >DEBIAN/md5sums
-        dpkg-deb --root-owner-group --build /tmp/next /packages/{daemon}-next.deb >/dev/null
+        dpkg-deb -Znone --root-owner-group --build /tmp/next /packages/{daemon}-next.deb >/dev/null
         rm -rf /tmp/next"
     ));
 }
 
 pub(super) fn removed(machine: &Machine) -> String {
     machine.sh("dpkg --remove servidor cliente");
-    for unit in ["servidor.service", "servidor.socket", "servidor-metrics.socket", "cliente.service"] {
+    for unit in ["servidor.service", "cliente.service", "cliente@other.service"] {
         assert!(!is_active(machine, unit), "{unit} still runs");
     }
     assert!(machine.on_network(|| ask(SERVER, "1\n")).is_err(), "somebody still answers");
@@ -84,8 +95,9 @@ pub(super) fn removed(machine: &Machine) -> String {
 }
 
 pub(super) fn purged(machine: &Machine) -> String {
-    // The drop-in is the administrator's.
-    machine.sh("rm -r /etc/systemd/system/cliente.service.d; systemctl daemon-reload");
+    // The drop-in and the instance's settings are the administrator's.
+    machine
+        .sh("rm -r /etc/systemd/system/cliente.service.d /etc/cliente/other.toml; systemctl daemon-reload");
     machine.sh("dpkg --purge servidor cliente");
     let left = machine.try_sh(&format!("{LISTING} | diff /listing -"));
     let left = String::from_utf8_lossy(&left.stdout).into_owned();

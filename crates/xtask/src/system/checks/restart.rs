@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use super::support::{SERVER, ask, drop_in, metrics, rounds, undo};
-use crate::system::machine::Machine;
+use super::support::{SERVER, ask, drop_in, is_active, metrics, rounds, undo};
+use crate::system::machine::{Machine, await_that};
 
 const AT_ONCE: usize = 20;
 
@@ -24,9 +24,34 @@ pub(super) fn crowded(machine: &Machine) -> String {
     format!("{begun} rounds, and {asked} questions of {AT_ONCE} clients at once")
 }
 
-fn restarts(machine: &Machine, count: u32) -> u64 {
+/// The crash of a server costs the round that it was answering; whoever comes later queues.
+pub(super) fn killed_ten_times(machine: &Machine) -> String {
+    quick_client(machine);
+    let mut lost = 0;
+    for _ in 0..10 {
+        let process = machine.property("servidor", "MainPID");
+        machine.sh("systemctl kill --kill-whom=main --signal=KILL servidor");
+        await_that("it comes back", || {
+            is_active(machine, "servidor") && machine.property("servidor", "MainPID") != process
+        });
+        let begun = rounds(machine).0;
+        await_that("rounds go on", || rounds(machine).0 > begun + 1);
+        let failed = rounds(machine).1;
+        assert!(failed - lost <= 1, "{}", metrics(machine, "cliente").text);
+        lost = failed;
+    }
+    let (begun, failed) = rounds(machine);
+    undo(machine);
+    format!("{failed} of {begun} rounds failed")
+}
+
+pub(super) fn quick_client(machine: &Machine) {
     drop_in(machine, "cliente.service", "[Service]\nEnvironment=CLIENTE_INTERVAL=10ms\n");
     machine.sh("systemctl restart cliente");
+}
+
+fn restarts(machine: &Machine, count: u32) -> u64 {
+    quick_client(machine);
     for _ in 0..count {
         machine.sh("systemctl restart servidor");
     }

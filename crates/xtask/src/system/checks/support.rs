@@ -40,13 +40,27 @@ pub(super) fn rounds(machine: &Machine) -> (u64, u64) {
     (sum("cliente_rounds_total"), sum("cliente_round_failures_total"))
 }
 
-/// What a daemon itself wrote to the journal: its entries, whose messages are JSON, newest last.
+/// Whether a connection to `address` of the machine is accepted within the time that a filter lets pass in silence.
+pub(super) fn connects(machine: &Machine, address: &str) -> bool {
+    let address = address.parse().expect("an address with its port");
+    machine.on_network(|| TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok())
+}
+
+/// How many sockets systemd keeps for a daemon.
+pub(super) fn stored(machine: &Machine, daemon: &str) -> String {
+    machine.property(daemon, "NFileDescriptorStore")
+}
+
+/// What a daemon itself wrote to the journal: its entries, whose messages are JSON, newest last. A check of settings, which
+/// runs under the same name, writes plain text.
 pub(super) fn journal(machine: &Machine, daemon: &str, options: &str) -> Vec<Value> {
     machine.sh("journalctl --sync");
     let command =
         format!("journalctl --unit={daemon} --output=json --all {options} SYSLOG_IDENTIFIER={daemon}");
     let lines = machine.sh(&command);
-    lines.lines().map(|line| serde_json::from_str(line).expect("journalctl writes JSON")).collect()
+    let entries =
+        lines.lines().map(|line| -> Value { serde_json::from_str(line).expect("journalctl writes JSON") });
+    entries.filter(|entry| entry["MESSAGE"].as_str().is_some_and(|text| text.starts_with('{'))).collect()
 }
 
 /// The daemon's own log line in an entry.
@@ -84,12 +98,12 @@ pub(super) fn drop_in(machine: &Machine, unit: &str, contents: &str) {
 
 /// Takes all drop-ins and edits back, and has both daemons running as shipped.
 pub(in crate::system) fn undo(machine: &Machine) {
-    machine.sh("rm -rf /etc/systemd/system/*.d
+    machine.sh("rm -rf /etc/systemd/system/*.d /etc/systemd/system/*.socket
         for file in /etc/*/*.shipped; do
             if test -e $file; then mv $file ${file%.shipped}; fi
         done
         systemctl daemon-reload
-        systemctl stop 'servidor*' cliente
+        systemctl stop 'servidor*' 'cliente*'
         systemctl reset-failed
         systemctl start servidor cliente");
 }
@@ -99,4 +113,11 @@ pub(super) fn edit(machine: &Machine, daemon: &str, lines: &str) {
     let file = format!("/etc/{daemon}/{daemon}.toml");
     machine.sh(&format!("test -e {file}.shipped || cp {file} {file}.shipped"));
     machine.write(&file, machine.sh(&format!("cat {file}.shipped")) + "\n" + lines + "\n");
+}
+
+/// What `systemctl status` says of a daemon.
+pub(super) fn status_line(machine: &Machine, daemon: &str) -> String {
+    let shown = machine.sh(&format!("systemctl status --no-pager --lines=0 {daemon}"));
+    let line = shown.lines().find_map(|line| line.trim().strip_prefix("Status: "));
+    line.unwrap_or_else(|| panic!("no status line:\n{shown}")).trim_matches('"').to_owned()
 }
