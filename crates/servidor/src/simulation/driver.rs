@@ -76,7 +76,7 @@ impl Threads {
         let listening = scenario.listeners.iter().enumerate().map(|(index, (_, inherited))| Listening {
             socket: Listener::new(index, self.shared.clone()),
             address: ([127, 0, 0, 1], 8888).into(),
-            inherited: *inherited,
+            outlives: *inherited,
         });
         let kernels = (0..scenario.loops).map(kernel).collect();
         let assembled = Server::assemble(kernels, listening.collect(), &self.base, &self.context);
