@@ -39,7 +39,7 @@ pub(super) const GROUPS: &[(&str, &[(&str, Check)])] = &[
             ("50 restarts in a row fail no round", restart::fifty),
             ("ten kills fail at most the round under way", restart::killed_ten_times),
             ("25 restarts under a crowd fail nobody", restart::crowded),
-            ("5,000 connections stay within the unit's limits", limits::many_connections),
+            ("3,072 connections stay within the unit's limits", limits::many_connections),
             ("servidor runs outside its unit too", lifecycle::by_hand),
             ("the operator's own sockets overrule the settings", handover::overrules),
             ("the drop-ins of the README do what it says", drop_ins::all),
