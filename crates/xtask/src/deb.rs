@@ -1,8 +1,10 @@
 //! `cargo xtask deb`: the two Debian packages, with their man pages and completions, looked over by lintian.
 
 mod assets;
+mod examples;
 mod manual;
 mod roff;
+mod synopsis;
 
 use std::path::PathBuf;
 use std::process::Command;

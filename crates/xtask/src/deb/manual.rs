@@ -1,12 +1,28 @@
 //! Man pages, made from the settings' own words, the flags, and the sections of the README that are for operators.
 
-use clap::Command;
+use std::collections::HashSet;
+
+use clap::{Arg, Command};
 use clap_mangen::Man;
 use daemon::settings::{Change, Setting};
 use roff::{Roff, bold, roman};
 
-use super::roff::{inlines, item, section};
+use super::examples::Examples;
+use super::roff::{code, inlines, item, section};
+use super::synopsis::synopsis;
 use crate::readme::{self, Block};
+
+/// Variables that are no settings, and what they are for.
+const VARIABLES: [(&str, &str); 4] = [
+    ("NO_COLOR", "If it is not empty, text logs on a terminal are not coloured."),
+    ("TERM", "If it is `dumb`, the same."),
+    ("LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID", "Sockets handed over by systemd: see sd_listen_fds(3)."),
+    (
+        "NOTIFY_SOCKET, WATCHDOG_USEC, JOURNAL_STREAM",
+        "Set by systemd: where to report the state, how often to send watchdog messages, and whether standard error is \
+         the journal, which takes a priority with each line.",
+    ),
+];
 
 /// What a daemon's manual needs to know of it.
 pub(super) struct Daemon {
@@ -14,6 +30,7 @@ pub(super) struct Daemon {
     pub(super) other: &'static str,
     /// The sections of the README that are for its operators.
     pub(super) sections: &'static [&'static str],
+    pub(super) examples: Examples,
     pub(super) command: Command,
     pub(super) schema: Vec<Setting>,
 }
@@ -23,12 +40,11 @@ pub(super) fn program(daemon: &Daemon) -> anyhow::Result<String> {
     let name = daemon.name;
     let about = daemon.command.get_about().map(ToString::to_string).unwrap_or_default();
     let about = about.trim_end_matches('.');
-    let usage = format!("{name} [--config FILE] [--SETTING VALUE]...");
-    let man = Man::new(daemon.command.clone().override_usage(usage));
+    let man = Man::new(daemon.command.clone());
     let mut text = title(name, name, 8).into_bytes();
     man.render_name_section(&mut text)?;
-    man.render_synopsis_section(&mut text)?;
     let mut page = Roff::new();
+    synopsis(&mut page, &daemon.command, &daemon.schema);
     page.control("SH", ["DESCRIPTION"]);
     page.text(inlines(&format!(
         "{about}. Every flag below SETTINGS may also be a line of a file or a variable: `{name}.toml`(5) tells how, and \
@@ -43,6 +59,7 @@ pub(super) fn program(daemon: &Daemon) -> anyhow::Result<String> {
             // Its list is about the flags, which have just been told.
             if let Block::Paragraph(text) = block
                 && !text.starts_with("- ")
+                && knows_all_flags(&daemon.command, &text)
             {
                 page.control("PP", []).text(inlines(&text));
             }
@@ -50,21 +67,59 @@ pub(super) fn program(daemon: &Daemon) -> anyhow::Result<String> {
     }
     for title in daemon.sections {
         let mut blocks = readme::section("README.md", title)?;
-        // Sessions at a terminal are for the README: they are wider than a man page.
-        blocks.retain(|block| !matches!(block, Block::Code(text) if text.starts_with("$ ")));
+        blocks.retain(|block| match block {
+            // Sessions at a terminal are for the README: they are wider than a man page.
+            Block::Code(text) => !text.starts_with("$ "),
+            Block::Paragraph(text) => knows_all_flags(&daemon.command, text),
+            Block::Heading(_) | Block::Table(_) => true,
+        });
         section(&mut page, title, &blocks);
     }
-    page.control("SH", ["FILES"]);
-    item(
-        &mut page,
-        vec![bold(format!("/etc/{name}/{name}.toml"))],
-        "What the service reads its settings from.",
-    );
+    environment(&mut page, daemon);
+    for (variable, meaning) in VARIABLES {
+        item(&mut page, vec![bold(variable)], meaning);
+    }
+    files(&mut page, name);
+    page.control("SH", ["EXAMPLES"]);
+    for (purpose, line) in daemon.examples.commands {
+        page.control("PP", []).text(inlines(purpose));
+        code(&mut page, line);
+    }
     see_also(
         &mut page,
         &[(&format!("{name}.toml"), 5), (daemon.other, 8), ("systemctl", 1), ("journalctl", 1)],
     );
     Ok(String::from_utf8(text)? + &page.to_roff())
+}
+
+/// Whether the daemon has all flags that a paragraph of the README names: some are about other programs.
+fn knows_all_flags(command: &Command, text: &str) -> bool {
+    let commands = std::iter::once(command).chain(command.get_subcommands());
+    let known: HashSet<&str> = commands.flat_map(Command::get_arguments).filter_map(Arg::get_long).collect();
+    let mut words = text.split('`').skip(1).step_by(2).flat_map(|code| code.split([' ', '=']));
+    words.all(|word| word.strip_prefix("--").is_none_or(|flag| known.contains(flag)))
+}
+
+fn environment(page: &mut Roff, daemon: &Daemon) {
+    page.control("SH", ["ENVIRONMENT"]);
+    let variables: Vec<String> = daemon.schema.iter().map(|setting| setting.variable(daemon.name)).collect();
+    let meaning =
+        format!("Each is the setting of that name: see `{}.toml`(5). Empty ones do not count.", daemon.name);
+    item(page, vec![bold(variables.join(", "))], &meaning);
+}
+
+fn files(page: &mut Roff, name: &str) {
+    page.control("SH", ["FILES"]);
+    for (path, what) in [
+        (format!("/etc/{name}/{name}.toml"), "Settings of the service."),
+        (
+            format!("/usr/share/doc/{name}/examples/"),
+            "For Prometheus: configuration, rules, alerts and their tests. For Grafana: a dashboard.",
+        ),
+        (format!("/usr/share/doc/{name}/runbooks.html"), "What each alert means, and what to do."),
+    ] {
+        item(page, vec![bold(path)], what);
+    }
 }
 
 /// What a word behind the daemon's name makes of it: its flags, each with its default.
@@ -121,6 +176,11 @@ pub(super) fn settings(daemon: &Daemon) -> String {
         page.text(inlines(&format!("Expected: {}. Default: {default}. {change}", setting.expected)));
         page.control("RE", []);
     }
+    environment(&mut page, daemon);
+    files(&mut page, name);
+    page.control("SH", ["EXAMPLES"]);
+    page.text(inlines(&format!("In `/etc/{name}/{name}.toml`, all other settings at their defaults:")));
+    code(&mut page, daemon.examples.settings);
     see_also(&mut page, &[(name, 8)]);
     title(&format!("{name}.toml"), name, 5) + &page.to_roff()
 }

@@ -33,12 +33,13 @@ pub(super) fn item(page: &mut Roff, tag: Vec<Inline>, text: &str) {
 }
 
 /// Adds lines as they are.
-fn code(page: &mut Roff, text: &str) {
+pub(super) fn code(page: &mut Roff, text: &str) {
     page.control("PP", []).control("RS", ["4"]).control("EX", []);
     for line in text.lines() {
         page.text([roman(line)]);
     }
-    page.control("EE", []).control("RE", []);
+    // The end of a listing turns hyphenation on again.
+    page.control("EE", []).control("RE", []).control("nh", []);
 }
 
 /// What stands in backticks is bold; of links the text is kept.
@@ -75,7 +76,7 @@ mod tests {
         ];
         let mut page = Roff::new();
         section(&mut page, "Title", &blocks);
-        let expected = ".SH TITLE\n.PP\nSee here, or \\fBy\\fR.\n.SS Case\n.PP\n.RS 4\n.EX\n# /etc/x\n\\&.y\n.EE\n.RE\n\
+        let expected = ".SH TITLE\n.PP\nSee here, or \\fBy\\fR.\n.SS Case\n.PP\n.RS 4\n.EX\n# /etc/x\n\\&.y\n.EE\n.RE\n.nh\n\
                         .TP\n\\fB0\\fR\nwell\n";
         assert_eq!(page.to_roff(), expected);
     }
