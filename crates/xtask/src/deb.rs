@@ -6,8 +6,10 @@ mod manual;
 mod roff;
 mod synopsis;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use anyhow::Context as _;
 
 use crate::cargo::{build as build_binaries, cargo, find_program, run as run_command, workspace};
 
@@ -24,10 +26,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
 /// Builds both packages, and tells where they are, in the order of [`PACKAGES`].
 pub(crate) fn build() -> anyhow::Result<Vec<PathBuf>> {
-    let folder = workspace().join("target/deb");
-    let tool = cargo_deb()?;
-    build_binaries(&PACKAGES, "release")?;
-    assets::write(&folder)?;
+    let programs = build_binaries(&PACKAGES, "release")?;
+    // Wherever cargo builds. cargo-deb finds `target/release/` there as well.
+    let release = programs.first().and_then(|program| program.parent()).context("two programs were built")?;
+    let target = release.parent().context("cargo builds in a folder of its target folder")?;
+    assets::write(&release.join("deb"))?;
+    let tool = cargo_deb(target)?;
+    let folder = target.join("deb");
     let packages: Vec<PathBuf> = PACKAGES.iter().map(|name| folder.join(format!("{name}.deb"))).collect();
     for (name, package) in PACKAGES.iter().zip(&packages) {
         let mut command = Command::new(&tool);
@@ -36,15 +41,18 @@ pub(crate) fn build() -> anyhow::Result<Vec<PathBuf>> {
         run_command(command)?;
     }
     lint(&packages)?;
+    for package in &packages {
+        println!("{}", package.display());
+    }
     Ok(packages)
 }
 
-/// cargo-deb, installed under `target/` where it is not yet.
-pub(crate) fn cargo_deb() -> anyhow::Result<PathBuf> {
+/// cargo-deb, installed under cargo's target folder where it is not yet.
+pub(crate) fn cargo_deb(target: &Path) -> anyhow::Result<PathBuf> {
     if let Some(found) = find_program("cargo-deb") {
         return Ok(found);
     }
-    let root = workspace().join("target/tools");
+    let root = target.join("tools");
     let program = root.join("bin/cargo-deb");
     if !program.is_file() {
         println!("==> cargo-deb {CARGO_DEB}, kept in {}", root.display());

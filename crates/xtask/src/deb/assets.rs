@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use clap_complete::{Shell, generate};
 
@@ -9,14 +10,15 @@ use daemon::settings::{Program, Section};
 
 use super::examples::{self, Examples};
 use super::manual::{self, Daemon};
+use crate::cargo::run as run_command;
 
 /// Writes all of it to `folder`, where `package.metadata.deb` looks for it.
 pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
     for daemon in daemons() {
         let name = daemon.name;
-        fs::write(folder.join(format!("{name}.8")), manual::program(&daemon)?)?;
-        fs::write(folder.join(format!("{name}.toml.5")), manual::settings(&daemon))?;
+        write_compressed(&folder.join(format!("{name}.8")), &manual::program(&daemon)?)?;
+        write_compressed(&folder.join(format!("{name}.toml.5")), &manual::settings(&daemon))?;
         let shells = [
             (Shell::Bash, format!("{name}.bash")),
             (Shell::Zsh, format!("_{name}")),
@@ -34,6 +36,14 @@ fn completions(shell: Shell, daemon: &Daemon) -> anyhow::Result<String> {
     generate(shell, &mut daemon.command.clone(), daemon.name, &mut script);
     // Where nothing fits, bash would offer file names.
     Ok(String::from_utf8(script)?.replace(" -o bashdefault -o default", ""))
+}
+
+/// Writes a man page. cargo-deb compresses none of what is in cargo's target folder.
+fn write_compressed(file: &Path, page: &str) -> anyhow::Result<()> {
+    fs::write(file, page)?;
+    let mut gzip = Command::new("gzip");
+    gzip.args(["--best", "--no-name", "--force"]).arg(file);
+    run_command(gzip)
 }
 
 /// Both daemons, in the order of [`super::PACKAGES`].
@@ -71,8 +81,6 @@ fn daemon<S: Section>(
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use clap::Arg;
 
     use super::*;

@@ -30,7 +30,7 @@ pub(super) fn ensure(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     };
     in_source(cargo(&["build", "--quiet", "--locked", "-p", "servidor", "-p", "cliente"]))?;
     write_placeholders(&source.join("target/deb"))?;
-    let tool = cargo_deb()?;
+    let tool = cargo_deb(&workspace().join("target"))?;
     for (name, package) in PACKAGES.iter().zip(&packages) {
         let mut command = Command::new(&tool);
         command
