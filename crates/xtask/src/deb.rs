@@ -4,6 +4,7 @@ mod assets;
 mod examples;
 mod manual;
 mod roff;
+mod runbooks;
 mod synopsis;
 
 use std::path::{Path, PathBuf};

@@ -25,14 +25,18 @@ pub(crate) struct Shown {
     pub(crate) text: String,
 }
 
-/// The blocks of one section of a Markdown file of the workspace, from its heading to the next of its rank.
+/// The blocks of one section of a Markdown file of the workspace.
 pub(crate) fn section(file: &str, heading: &str) -> anyhow::Result<Vec<Block>> {
+    section_text(file, heading).map(|text| blocks(&text))
+}
+
+/// One section of a Markdown file of the workspace, from its heading to the next of its rank.
+pub(crate) fn section_text(file: &str, heading: &str) -> anyhow::Result<String> {
     let path = workspace().join(file);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let start = format!("\n## {heading}\n");
     let (_, rest) = text.split_once(&start).with_context(|| format!("{file} has no section {heading}"))?;
-    let body = rest.split_once("\n## ").map_or(rest, |(body, _)| body);
-    Ok(blocks(body))
+    Ok(rest.split_once("\n## ").map_or(rest, |(body, _)| body).to_owned())
 }
 
 /// The files shown in a section.

@@ -10,11 +10,13 @@ use daemon::settings::{Program, Section};
 
 use super::examples::{self, Examples};
 use super::manual::{self, Daemon};
+use super::runbooks;
 use crate::cargo::run as run_command;
 
 /// Writes all of it to `folder`, where `package.metadata.deb` looks for it.
 pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
+    fs::write(folder.join("runbooks.html"), runbooks::page()?)?;
     for daemon in daemons() {
         let name = daemon.name;
         write_compressed(&folder.join(format!("{name}.8")), &manual::program(&daemon)?)?;
