@@ -54,6 +54,7 @@ pub fn command() -> Command {
             value("connection", "WHICH", "kept, or fresh: another for each request, or each batch of a pipeline")
                 .value_parser(Suggestions(Connection::SUGGESTIONS).try_map(|text| Connection::parse(&text)))
                 .hide_possible_values(true)
+                .value_hint(ValueHint::Unknown)
                 .default_value("kept"),
         )
         .arg(count("threads", "Threads to share the connections", 256).default_value("1"))

@@ -93,7 +93,7 @@ fn flag(setting: Setting) -> Arg {
     Arg::new(setting.name.clone())
         .long(setting.name)
         .value_name("VALUE")
-        .value_hint(ValueHint::Other)
+        .value_hint(if setting.suggestions.is_empty() { ValueHint::Other } else { ValueHint::Unknown })
         .value_parser(Suggestions(setting.suggestions))
         .hide_possible_values(true)
         .action(if setting.list { ArgAction::Append } else { ArgAction::Set })
