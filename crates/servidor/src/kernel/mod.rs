@@ -13,7 +13,7 @@ pub(crate) use rustix::io::Errno;
 
 /// The kernel, as one event loop sees it. Sockets do not block.
 ///
-/// There are two: [`Linux`], and the simulated one. Each call is one system call, or none; any may end with
+/// There are two: the real one, and the simulated one. Each call is one system call, or none; any may end with
 /// [`Errno::INTR`].
 pub(crate) trait Kernel {
     /// A socket that listens.

@@ -1,6 +1,6 @@
 //! The whole server on a simulated kernel: in one thread, in simulated time, and all of it decided by one seed.
 //!
-//! `world` has the time, the network and the peers, and [`crate::kernel::simulated`] shows it to the server as a kernel.
+//! `world` has the time, the network and the peers, and `kernel::simulated` shows it to the server as a kernel.
 //! The `driver` lets event loops take turns. The `oracle` sees every system call, and checks it against a model that is
 //! written from the contract, apart from the server.
 
