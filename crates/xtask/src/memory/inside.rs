@@ -59,7 +59,7 @@ fn try_attack(attack: &Attack, connections: u64) -> anyhow::Result<()> {
     for _ in 0..attack.turns {
         peers.take_turns()?;
     }
-    let orphans = if attack.leaves { leave_orphans(peers)? } else { Vec::new() };
+    let orphans = if attack.leaves { leave_orphans(peers, attack.turns)? } else { Vec::new() };
     let answered = ask();
     let usage = Usage::now()?;
     println!("{:<52}{usage}", attack.name);
