@@ -19,7 +19,7 @@ use crate::telemetry::Telemetry;
 
 /// The share of a drain's time that is granted anew when the rest is over: if the process did not run meanwhile, the work
 /// has had no turn yet.
-const LAST_TURN: u32 = 20;
+const LAST_TURN: u32 = 4;
 
 /// What a daemon tells about itself.
 pub trait Supervised: Send + Sync {
