@@ -11,7 +11,7 @@ use super::coverage::Coverage;
 use super::oracle::Rules;
 use super::scenario::Scenario;
 use super::trace::trace;
-use super::world::{MICROSECOND, SECOND};
+use super::world::{MILLISECOND, SECOND};
 use crate::context::Context;
 use crate::event_loop::{EventLoop, Listening};
 use crate::kernel::simulated::{Listener, Shared, Simulated};
@@ -111,12 +111,17 @@ impl Threads {
         if !world.faults.suspensions.hits(&mut world.choices) {
             return Some(me);
         }
-        let time = world.choices.magnitude(10 * MICROSECOND, 3 * SECOND);
-        world.loops[me].suspended_until = world.now + time;
-        world.oracle.stalled_for(time);
-        world.coverage.count("thread suspended");
-        trace!(world, "loop {me} does not run for a while");
+        world.suspend(me, 3 * SECOND);
         None
+    }
+
+    /// Event loops learn of what the operator does at different times.
+    fn suspend_one(&self) {
+        let world = &mut *self.shared.world();
+        if world.choices.one_in(2) {
+            let me = world.choices.index(world.loops.len());
+            world.suspend(me, 20 * MILLISECOND);
+        }
     }
 
     /// Ends the run: whatever is left is dropped.
@@ -190,6 +195,7 @@ impl Threads {
         let due = |controls: &VecDeque<(u64, Control)>| controls.front().is_some_and(|(at, _)| *at <= now);
         while due(&self.controls.borrow()) {
             let control = self.controls.borrow_mut().pop_front();
+            self.suspend_one();
             match control {
                 Some((_, Control::Reload(rules))) => self.reload(&rules),
                 Some((_, Control::Stop)) => self.stop(),

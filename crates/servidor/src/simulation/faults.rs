@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::choices::Choices;
 use super::trace::{Time, trace};
-use super::world::{MILLISECOND, SECOND, World};
+use super::world::{MICROSECOND, MILLISECOND, SECOND, World};
 
 /// See the module.
 #[derive(Default)]
@@ -121,6 +121,15 @@ impl World {
             Fault::ListenerDies(listener) => self.listeners[listener].is_dead = true,
             Fault::Descriptors(descriptors) => self.faults.descriptors = descriptors,
         }
+    }
+
+    /// One event loop does not run for a while.
+    pub(super) fn suspend(&mut self, me: usize, most: u64) {
+        let time = self.choices.magnitude(10 * MICROSECOND, most);
+        self.loops[me].suspended_until = self.now + time;
+        self.oracle.stalled_for(time);
+        self.coverage.count("thread suspended");
+        trace!(self, "loop {me} does not run for {} s", Time(time));
     }
 
     /// The whole process does not run for a while.

@@ -48,6 +48,11 @@ pub(super) fn populate(world: &mut World, scenario: &Scenario) {
         let at = choices.below(if burst { scenario.busy_until / 20 } else { scenario.busy_until });
         // Some come while the server drains.
         let at = if choices.one_in(12) { scenario.stop_at + choices.below(SECOND) } else { at };
+        // And some while settings change.
+        let at = match scenario.reloads.first() {
+            Some((reload, _)) if choices.one_in(8) => reload + choices.below(10 * MILLISECOND),
+            _ => at,
+        };
         let (mut kind, script) = *match scenario.theme {
             Theme::Stalling if !choices.one_in(4) => choices.pick(&STALLING),
             Theme::Lingering if !choices.one_in(4) => choices.pick(&LINGERING),

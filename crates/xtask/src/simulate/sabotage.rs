@@ -16,7 +16,7 @@ const TREE: &str = "target/sabotage";
 /// Where the patches are.
 const PATCHES: &str = "crates/servidor/sabotage";
 /// What a quick run builds: one bug each of reading, accepting and ending.
-const QUICK: [&str; 3] = ["deadline-without-read", "accept-error-spins", "reply-lost-in-short-write"];
+const QUICK: [&str; 3] = ["deadline-without-read", "accept-error-spins", "byte-lost-in-short-write"];
 
 /// What came of one patch.
 struct Finding {
@@ -35,14 +35,10 @@ pub(super) fn run(names: &[&str], is_quick: bool) -> anyhow::Result<()> {
         apply(patch, &tree)?;
     }
     println!("{} patches apply", patches.len());
-    let is_chosen = |name: &str| match (names, is_quick) {
-        ([], true) => QUICK.contains(&name),
-        ([], false) => true,
-        (names, _) => names.contains(&name),
-    };
+    let names = if is_quick && names.is_empty() { &QUICK } else { names };
+    let is_chosen = |name: &str| names.is_empty() || names.contains(&name);
     let chosen: Vec<&PathBuf> = patches.iter().filter(|patch| is_chosen(&name_of(patch))).collect();
-    let wanted = if names.is_empty() { chosen.len() } else { names.len() };
-    anyhow::ensure!(!chosen.is_empty() && chosen.len() == wanted, "no such patch in {PATCHES}: {names:?}");
+    anyhow::ensure!(chosen.len() >= names.len(), "not all of these are in {PATCHES}: {names:?}");
     let mut findings = Vec::new();
     let mut missed = Vec::new();
     for patch in chosen {
