@@ -113,7 +113,7 @@ fn add_flags(command: Command) -> Command {
     )
 }
 
-/// A limited run gets along with a daemon beside it, and with the person who reads its report.
+/// A limited run may have a daemon beside it, in whose environment it was started, and a person reads its report.
 fn implied(flags: &ArgMatches) -> Defaults {
     if count(flags).is_some() { &[("metrics-listen", "off"), ("log-level", "warn")] } else { &[] }
 }

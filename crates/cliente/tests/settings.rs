@@ -103,10 +103,14 @@ fn the_settings_in_force_are_shown() {
 }
 
 #[test]
-fn a_limited_run_has_quieter_defaults() {
-    let output = cliente(&["--check-config", "--count", "3"], &[]);
-    assert!(stdout(&output).contains("\nmetrics-listen = \"off\"\n"), "{output:?}");
-    assert!(stdout(&output).contains("\nlog-level = \"warn\"\n"), "{output:?}");
+fn a_limited_run_is_quiet_unless_flags_say_otherwise() {
+    // In the daemon's container, its variables are set.
+    let of_the_daemon = [("CLIENTE_METRICS_LISTEN", "127.0.0.1:1"), ("CLIENTE_LOG_LEVEL", "info")];
+    for variables in [[].as_slice(), &of_the_daemon] {
+        let output = cliente(&["--check-config", "--count", "3"], variables);
+        assert!(stdout(&output).contains("\nmetrics-listen = \"off\"\n"), "{output:?}");
+        assert!(stdout(&output).contains("\nlog-level = \"warn\"\n"), "{output:?}");
+    }
     let set = ["--check-config", "--count", "3", "--metrics-listen", "127.0.0.1:1", "--log-level", "info"];
     let output = cliente(&set, &[]);
     assert!(stdout(&output).contains("\nmetrics-listen = \"127.0.0.1:1\"\n"), "{output:?}");

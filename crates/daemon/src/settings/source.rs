@@ -13,7 +13,7 @@ use super::fault::{Fault, Faults};
 use super::file;
 use super::near_miss::{NearMiss, near_misses};
 use super::value::Value;
-use super::{Common, Section, Setting, Settings};
+use super::{Common, Defaults, Section, Setting, Settings};
 
 /// What the parser says to a key that it has met before. It does not say to which.
 const DUPLICATE: &str = "duplicate key";
@@ -24,7 +24,9 @@ pub struct Source {
     program: &'static str,
     file: Option<PathBuf>,
     flags: ArgMatches,
-    defaults: Vec<(&'static str, &'static str)>,
+    defaults: Defaults,
+    /// Values that follow from flags.
+    implied: Defaults,
     /// The settings that any source gave when they were first read.
     given: Vec<String>,
 }
@@ -56,14 +58,15 @@ pub struct Given {
 }
 
 impl Source {
-    /// What `flags` name, the variables of `program`, and `defaults`.
+    /// What `flags` name, the variables of `program`, and `defaults`; `implied` follows from `flags`.
     pub(super) fn new(
         program: &'static str,
         flags: ArgMatches,
-        defaults: Vec<(&'static str, &'static str)>,
+        defaults: Defaults,
+        implied: Defaults,
     ) -> Self {
         let file = flags.get_one::<PathBuf>("config").cloned();
-        Self { program, file, flags, defaults, given: Vec::new() }
+        Self { program, file, flags, defaults, implied, given: Vec::new() }
     }
 
     /// Reads and checks everything, for the first time.
@@ -128,6 +131,10 @@ impl Source {
             if let Some(value) = std::env::var_os(&name).filter(|value| !value.is_empty()) {
                 given.variable(setting, &name, value);
             }
+        }
+        for (name, value) in self.implied {
+            let (setting, text, place) = ((*name).to_owned(), Ok((*value).to_owned()), String::new());
+            given.written.push(Written { setting, text, place, order: Order::Flag });
         }
         for setting in schema {
             if self.flags.value_source(&setting.name) == Some(ValueSource::CommandLine) {

@@ -24,7 +24,8 @@ pub struct Program {
     pub extra: Extra,
     /// The defaults in which it departs from those declared.
     pub defaults: Defaults,
-    /// Defaults that follow from flags, and win over the others.
+    /// Values that follow from flags. They win over variables and the file; only a flag of the setting's own wins over
+    /// them.
     pub implied: fn(&ArgMatches) -> Defaults,
 }
 
@@ -149,7 +150,7 @@ pub fn start<S: Section>(
 }
 
 fn source(program: &Program, flags: &ArgMatches) -> Source {
-    Source::new(program.name, flags.clone(), [(program.implied)(flags), program.defaults].concat())
+    Source::new(program.name, flags.clone(), program.defaults, (program.implied)(flags))
 }
 
 fn print(program: &str, text: &str) -> ExitCode {
