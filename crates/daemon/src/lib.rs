@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod admin;
+mod container;
 pub mod descriptors;
 pub mod exit;
 pub mod histogram;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use crate::admin::Phase;
+use crate::container;
 use crate::lifecycle::{Request, Requests};
 use crate::logging::Logging;
 use crate::notifier::Notifier;
@@ -117,6 +118,7 @@ impl<D: Supervised> Supervisor<D> {
     pub fn ready(&mut self) {
         self.phase.send_replace(Phase::Ready);
         self.notifier.ready();
+        container::explain_loopback();
     }
 
     /// Watches until a stop is requested.
