@@ -4,11 +4,13 @@
 //! What Docker has built is left as cache, as `target/` is; all else that was made is removed, also after a failure.
 
 mod browser;
+mod compose;
 mod engine;
 mod http;
 mod image;
 mod lifecycle;
 mod pages;
+mod project;
 mod prometheus;
 mod stack;
 
@@ -17,14 +19,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 
 use crate::cargo::find_program;
+use compose::Compose;
 use engine::Engine;
 use prometheus::Prometheus;
 use stack::Stack;
 
 /// Programs, and the Debian package of each.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 5] = [
     ("docker", "docker.io"),
-    ("docker-compose", "docker-compose"),
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("chromium", "chromium"),
@@ -48,8 +50,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         engine => engine?,
     };
     let mut checks = Checks::default();
-    let result = try_all(&mut checks);
-    drop(engine);
+    let result = try_all(&mut checks, engine, in_ci);
     println!("\n{} passed, {} failed", checks.passed, u32::from(result.is_err()));
     result
 }
@@ -63,21 +64,36 @@ fn check_tools() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn try_all(checks: &mut Checks) -> anyhow::Result<()> {
-    checks.run("the compose file and its profile are valid", stack::is_valid)?;
-    let stack = checks.run("up builds the image and starts both daemons", Stack::up)?;
+fn try_all(checks: &mut Checks, mut engine: Engine, in_ci: bool) -> anyhow::Result<()> {
+    let composes = Compose::installed();
+    let [compose, ..] = composes[..] else { bail!("neither docker-compose nor docker compose is installed") };
+    ensure!(composes.len() == 2 || !in_ci, "only {} is installed, and CI skips nothing", compose.name());
+    ensure!(engine.is_ours() || !in_ci, "an engine runs that was not started here, and CI skips nothing");
+    for (index, compose) in composes.into_iter().enumerate() {
+        let name = compose.name();
+        checks.run(&format!("{name} reads the file and its profile"), || compose.accepts_the_file())?;
+        let up = format!("{name} up builds the image and starts both daemons");
+        let stack = checks.run(&up, || Stack::up(compose))?;
+        if index == 0 {
+            try_daemons(checks, &stack)?;
+        }
+        project::check(checks, &stack, &mut engine)?;
+        checks.run(&format!("{name} down leaves nothing behind"), || stack.down())?;
+    }
+    Ok(())
+}
+
+/// What does not depend on who reads the compose file.
+fn try_daemons(checks: &mut Checks, stack: &Stack) -> anyhow::Result<()> {
     let prometheus =
-        checks.run("Prometheus runs with the shipped configuration", || Prometheus::start(&stack))?;
-    image::check(checks, &stack)?;
-    lifecycle::check_running(checks, &stack)?;
-    pages::check(checks, &stack)?;
-    prometheus::check_files(checks, &stack)?;
+        checks.run("Prometheus runs with the shipped configuration", || Prometheus::start(stack))?;
+    image::check(checks, stack)?;
+    lifecycle::check_running(checks, stack)?;
+    pages::check(checks, stack)?;
+    prometheus::check_files(checks, stack)?;
     prometheus.check_expressions(checks)?;
-    lifecycle::check_stop(checks, &stack, &prometheus)?;
-    lifecycle::check_kill(checks, &stack)?;
-    lifecycle::check_restarts(checks, &stack)?;
-    drop(prometheus);
-    checks.run("down leaves nothing behind", || stack.down())
+    lifecycle::check_stop(checks, stack, &prometheus)?;
+    lifecycle::check_restarts(checks, stack)
 }
 
 /// Runs checks and tells of each in one line.

@@ -23,24 +23,46 @@ impl Engine {
             find_program("dockerd").is_some(),
             "no Docker engine answers, and there is no dockerd to start"
         );
+        let mut engine = Self { started: None };
+        engine.start()?;
+        Ok(engine)
+    }
+
+    /// Whether it was started here, and so may be restarted.
+    pub(super) fn is_ours(&self) -> bool {
+        self.started.is_some()
+    }
+
+    /// Stops the engine that was started here, and starts it again.
+    pub(super) fn restart(&mut self) -> anyhow::Result<()> {
+        self.stop();
+        self.start()
+    }
+
+    fn start(&mut self) -> anyhow::Result<()> {
         let log = std::env::temp_dir().join("xtask-dockerd.log");
-        let stderr = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let stderr = File::options().create(true).append(true).open(&log);
+        let stderr = stderr.with_context(|| format!("cannot write {}", log.display()))?;
         let mut dockerd = Command::new("dockerd");
         let dockerd = dockerd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn();
-        let engine = Self { started: Some(dockerd.context("cannot start dockerd")?) };
+        self.started = Some(dockerd.context("cannot start dockerd")?);
         wait_for("the engine answers", DEADLINE, || docker(["info"]).map(Some))
             .with_context(|| format!("dockerd's log is {}", log.display()))?;
-        Ok(engine)
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut dockerd) = self.started.take() {
+            // Fails only if it has ended already.
+            let _ = kill_process(Pid::from_child(&dockerd), Signal::TERM);
+            let _ = dockerd.wait();
+        }
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if let Some(dockerd) = &mut self.started {
-            // Fails only if it has ended already.
-            let _ = kill_process(Pid::from_child(dockerd), Signal::TERM);
-            let _ = dockerd.wait();
-        }
+        self.stop();
     }
 }
 
@@ -49,6 +71,13 @@ pub(super) fn docker<'a>(arguments: impl IntoIterator<Item = &'a str>) -> anyhow
     let mut command = Command::new("docker");
     command.args(arguments);
     output_of(command)
+}
+
+/// What a container has logged. Docker hands on as standard error what it wrote there.
+pub(super) fn logs(container: &str) -> anyhow::Result<String> {
+    let mut command = Command::new("docker");
+    command.args(["logs", container]);
+    Ok(String::from_utf8(finish(command)?.stderr)?)
 }
 
 /// Runs a command to its successful end, and returns what it prints.

@@ -3,16 +3,15 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::engine::docker;
+use super::engine::{docker, logs};
 use super::http::{get, sum};
 use super::prometheus::Prometheus;
 use super::stack::Stack;
 use super::{Checks, DEADLINE, wait_for};
 
-const DAEMONS: [&str; 2] = ["servidor", "cliente"];
+pub(super) const DAEMONS: [&str; 2] = ["servidor", "cliente"];
 /// An alert's `for`, a scrape and an evaluation, and then as long again.
 const ALERT_DEADLINE: Duration = Duration::from_mins(4);
 
@@ -27,27 +26,17 @@ pub(super) fn check_running(checks: &mut Checks, stack: &Stack) -> anyhow::Resul
         ensure!(numbers >= 10, "the server has counted {numbers} numbers");
         Ok(())
     })?;
-    checks.run("Docker's bridge may read the metrics as well", || {
-        let network = stack.inspect("network")?;
-        let address = network["NetworkSettings"]["Networks"][stack.bridge()]["IPAddress"].as_str();
-        let metrics = format!("{}:9888", address.context("no address on the bridge")?);
-        let check = ["servidor", "--check-health", "--metrics-listen", &metrics];
-        docker(["run", "--rm", "--network", &stack.bridge(), &stack.image].into_iter().chain(check))?;
-        Ok(())
-    })?;
     checks.run("all are confined, healthy, and their logs rotate", || {
-        for service in ["network", "servidor", "cliente"] {
-            is_confined(&stack.inspect(service)?).with_context(|| format!("{service} is not confined"))?;
-        }
         for daemon in DAEMONS {
+            is_confined(&stack.inspect(daemon)?).with_context(|| format!("{daemon} is not confined"))?;
             wait_for_health(stack, daemon)?;
         }
         Ok(())
     })?;
     checks.run("the logs are a JSON object a line", || {
-        let logs = stack.compose(&["logs", "--no-color", "--no-log-prefix", "servidor", "cliente"])?;
-        // docker-compose says whom it shows.
-        let lines: Vec<&str> = logs.lines().filter(|line| !line.starts_with("Attaching to")).collect();
+        let logs = DAEMONS.map(|daemon| logs(&stack.container(daemon)?));
+        let logs = logs.into_iter().collect::<anyhow::Result<String>>()?;
+        let lines: Vec<&str> = logs.lines().collect();
         ensure!(lines.len() > 30, "only {} lines", lines.len());
         for line in lines {
             let fields: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
@@ -107,30 +96,6 @@ fn stops(stack: &Stack, daemon: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn check_kill(checks: &mut Checks, stack: &Stack) -> anyhow::Result<()> {
-    checks.run("a server that is killed comes back, and the client's books balance", || {
-        let failures = || stack.client_count("cliente_round_failures_total", "");
-        let before = failures()?;
-        // From outside: what `docker kill` ends counts as stopped by hand, and stays so.
-        let pid = stack.inspect("servidor")?["State"]["Pid"].as_i64().context("no process")?;
-        let pid = Pid::from_raw(i32::try_from(pid)?).context("no process")?;
-        kill_process(pid, Signal::KILL)?;
-        wait_for("the restart policy acts", DEADLINE, || {
-            let restarts = stack.inspect("servidor")?["RestartCount"].as_u64();
-            Ok((restarts == Some(1)).then_some(()))
-        })?;
-        wait_for_health(stack, "servidor")?;
-        stack.wait_for_another_round()?;
-        ensure!(failures()? > before, "no round failed while there was no server");
-        let metrics = get(stack.cliente, "/metrics")?;
-        let count = |name| sum(&metrics, name, "");
-        let begun = count("cliente_rounds_total")?;
-        let ended = count("cliente_numbers_total")? + count("cliente_round_failures_total")?;
-        ensure!(begun == ended || begun == ended + 1, "{begun} rounds have begun, {ended} have ended");
-        Ok(())
-    })
-}
-
 pub(super) fn check_restarts(checks: &mut Checks, stack: &Stack) -> anyhow::Result<()> {
     for daemon in DAEMONS {
         checks.run(
@@ -165,7 +130,7 @@ pub(super) fn check_restarts(checks: &mut Checks, stack: &Stack) -> anyhow::Resu
     Ok(())
 }
 
-fn wait_for_health(stack: &Stack, daemon: &str) -> anyhow::Result<()> {
+pub(super) fn wait_for_health(stack: &Stack, daemon: &str) -> anyhow::Result<()> {
     wait_for("it is healthy", DEADLINE, || {
         let health = stack.inspect(daemon)?["State"]["Health"]["Status"].clone();
         Ok((health == "healthy").then_some(()))

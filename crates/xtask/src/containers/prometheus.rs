@@ -33,12 +33,12 @@ impl Prometheus {
         let shipped = workspace().join(FOLDER);
         let folder = std::env::temp_dir().join(format!("canary-prometheus-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
-        // It runs outside of the compose project's network, where its targets have other addresses.
+        // The daemons under test have addresses of their own.
         let mut config = fs::read_to_string(shipped.join("prometheus.yml"))?;
         let rules = shipped.join("rules").display().to_string();
         for (inside, outside) in [
-            ("[network:9888]", format!("[\"{}\"]", stack.servidor)),
-            ("[network:9889]", format!("[\"{}\"]", stack.cliente)),
+            ("[127.0.0.1:9888]", format!("[\"{}\"]", stack.servidor)),
+            ("[127.0.0.1:9889]", format!("[\"{}\"]", stack.cliente)),
             ("- rules/", format!("- {rules}/")),
         ] {
             ensure!(config.matches(inside).count() == 1, "{inside} is not in the configuration once");

@@ -1,13 +1,14 @@
-//! The compose project under test: shipped as it is, but for a quicker client and ports that the kernel chooses.
+//! The compose project under test: shipped as it is, but for a quicker client and addresses that nobody else uses.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use super::compose::Compose;
 use super::engine::{docker, output_of};
 use super::http::{get, sum};
 use super::{DEADLINE, wait_for};
@@ -18,56 +19,43 @@ const QUICKER: &str = "services: { cliente: { environment: { CLIENTE_INTERVAL: 1
 
 /// The project, up. It goes down when this is dropped.
 pub(super) struct Stack {
+    compose: Compose,
     project: String,
     override_file: PathBuf,
     pub(super) image: String,
+    server: SocketAddr,
+    /// The pages and the metrics.
     pub(super) servidor: SocketAddr,
     pub(super) cliente: SocketAddr,
 }
 
-/// Whether docker-compose, and compose v2 if it is there, can read the file.
-pub(super) fn is_valid() -> anyhow::Result<()> {
-    let mut readers = vec![vec!["docker-compose"]];
-    if docker(["compose", "version"]).is_ok() {
-        readers.push(vec!["docker", "compose"]);
-    }
-    for reader in readers {
-        let mut command = Command::new(reader[0]);
-        command.args(&reader[1..]).args(["-f", "deploy/docker-compose.yml", "--profile", "observability"]);
-        let services = output_of({
-            command.args(["config", "--services"]).current_dir(workspace());
-            command
-        })?;
-        for service in ["network", "servidor", "cliente", "prometheus", "grafana"] {
-            ensure!(services.lines().any(|line| line == service), "no {service} in {services:?}");
-        }
-    }
-    Ok(())
-}
-
 impl Stack {
-    pub(super) fn up() -> anyhow::Result<Self> {
+    pub(super) fn up(compose: Compose) -> anyhow::Result<Self> {
         let project = format!("canary-test-{}", std::process::id());
         let override_file = std::env::temp_dir().join(format!("{project}.yml"));
         fs::write(&override_file, QUICKER)?;
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        // All of 127.0.0.0/8 is loopback, and an address of one's own leaves the usual ports to others.
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let at = |port| SocketAddr::from((Ipv4Addr::new(127, 88, high, low), port));
         let image = format!("servidor-cliente:{project}");
-        let mut stack = Self { project, override_file, image, servidor: nowhere, cliente: nowhere };
+        let (server, servidor, cliente) = (at(8888), at(9888), at(9889));
+        let stack = Self { compose, project, override_file, image, server, servidor, cliente };
         stack.compose(&["up", "--build", "--detach"])?;
-        stack.servidor = stack.published("9888/tcp")?;
-        stack.cliente = stack.published("9889/tcp")?;
         Ok(stack)
     }
 
     pub(super) fn compose(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut command = Command::new("docker-compose");
+        let mut command = self.compose.command();
         command.args(["--project-name", &self.project, "--file", "deploy/docker-compose.yml", "--file"]);
-        command.arg(&self.override_file).args(arguments).current_dir(workspace());
+        command.arg(&self.override_file).args(arguments);
+        // The builder that every engine has: so each program finds in its cache what the other has built.
+        command.env("DOCKER_BUILDKIT", "0");
+        command.envs([("TAG", self.project.clone()), ("REVISION", revision()?)]);
         command.envs([
-            ("TAG", self.project.as_str()),
-            ("REVISION", "test"),
-            ("SERVIDOR_METRICS_PORT", "0"),
-            ("CLIENTE_METRICS_PORT", "0"),
+            ("SERVIDOR_LISTEN", self.server.to_string()),
+            ("SERVIDOR_METRICS_LISTEN", self.servidor.to_string()),
+            ("CLIENTE_TARGET", self.server.to_string()),
+            ("CLIENTE_METRICS_LISTEN", self.cliente.to_string()),
         ]);
         output_of(command)
     }
@@ -84,11 +72,6 @@ impl Stack {
         let text = docker(["inspect", &self.container(service)?])?;
         let mut all: Vec<Value> = serde_json::from_str(&text)?;
         all.pop().context("nothing to inspect")
-    }
-
-    /// The network that others may join.
-    pub(super) fn bridge(&self) -> String {
-        format!("{}_default", self.project)
     }
 
     /// A counter of the client, all series whose labels contain `label` together.
@@ -113,16 +96,13 @@ impl Stack {
         }
         Ok(())
     }
+}
 
-    fn published(&self, port: &str) -> anyhow::Result<SocketAddr> {
-        let network = self.inspect("network")?;
-        let bindings = &network["NetworkSettings"]["Ports"][port];
-        ensure!(bindings.as_array().is_some_and(|all| all.len() == 1), "{port} is published as {bindings}");
-        let text = |name| bindings[0][name].as_str().with_context(|| format!("no {name} in {bindings}"));
-        let address: SocketAddr = format!("{}:{}", text("HostIp")?, text("HostPort")?).parse()?;
-        ensure!(address.ip().is_loopback(), "published at {address}, where others can reach it");
-        Ok(address)
-    }
+/// The commit that is checked out here.
+pub(super) fn revision() -> anyhow::Result<String> {
+    let mut git = Command::new("git");
+    git.args(["rev-parse", "HEAD"]).current_dir(workspace());
+    output_of(git)
 }
 
 impl Drop for Stack {
