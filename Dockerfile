@@ -44,7 +44,7 @@ ARG SOURCE=https://servidor.invalid/
 LABEL org.opencontainers.image.title="servidor and cliente" \
       org.opencontainers.image.description="A canary for a TCP path: a server that judges numbers, a client that checks it" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
-      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.version="0.2.0" \
       org.opencontainers.image.source="${SOURCE}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY LICENSE-MIT LICENSE-APACHE /
