@@ -11,7 +11,7 @@ use super::coverage::Coverage;
 use super::oracle::Rules;
 use super::scenario::Scenario;
 use super::trace::trace;
-use super::world::{MILLISECOND, SECOND};
+use super::world::{MICROSECOND, MILLISECOND, SECOND};
 use crate::context::Context;
 use crate::event_loop::{EventLoop, Listening};
 use crate::kernel::simulated::{Listener, Shared, Simulated};
@@ -111,7 +111,8 @@ impl Threads {
         if !world.faults.suspensions.hits(&mut world.choices) {
             return Some(me);
         }
-        world.suspend(me, 3 * SECOND);
+        let time = world.choices.magnitude(10 * MICROSECOND, 3 * SECOND);
+        world.suspend(me, time);
         None
     }
 
@@ -119,8 +120,10 @@ impl Threads {
     fn suspend_one(&self) {
         let world = &mut *self.shared.world();
         if world.choices.one_in(2) {
-            let me = world.choices.index(world.loops.len());
-            world.suspend(me, 20 * MILLISECOND);
+            // Mostly the one that accepts: what it hands over meets event loops that know more.
+            let me = if world.choices.one_in(2) { 0 } else { world.choices.index(world.loops.len()) };
+            let time = world.choices.between(MILLISECOND, 20 * MILLISECOND);
+            world.suspend(me, time);
         }
     }
 

@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::choices::Choices;
 use super::trace::{Time, trace};
-use super::world::{MICROSECOND, MILLISECOND, SECOND, World};
+use super::world::{MILLISECOND, SECOND, World};
 
 /// See the module.
 #[derive(Default)]
@@ -124,8 +124,7 @@ impl World {
     }
 
     /// One event loop does not run for a while.
-    pub(super) fn suspend(&mut self, me: usize, most: u64) {
-        let time = self.choices.magnitude(10 * MICROSECOND, most);
+    pub(super) fn suspend(&mut self, me: usize, time: u64) {
         self.loops[me].suspended_until = self.now + time;
         self.oracle.stalled_for(time);
         self.coverage.count("thread suspended");

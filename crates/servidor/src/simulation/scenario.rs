@@ -200,7 +200,7 @@ fn changed(choices: &mut Choices, rules: &Rules) -> Rules {
         changed.unterminated_wait = other.unterminated_wait;
         changed.write_timeout = other.write_timeout;
     }
-    if choices.one_in(3) {
+    if choices.one_in(2) {
         changed.allows_guests = !rules.allows_guests;
     }
     if choices.one_in(3) {

@@ -49,9 +49,10 @@ pub(super) fn populate(world: &mut World, scenario: &Scenario) {
         // Some come while the server drains.
         let at = if choices.one_in(12) { scenario.stop_at + choices.below(SECOND) } else { at };
         // And some while settings change.
-        let at = match scenario.reloads.first() {
-            Some((reload, _)) if choices.one_in(8) => reload + choices.below(10 * MILLISECOND),
-            _ => at,
+        let at = if !scenario.reloads.is_empty() && choices.one_in(6) {
+            choices.pick(&scenario.reloads).0 + choices.below(5 * MILLISECOND)
+        } else {
+            at
         };
         let (mut kind, script) = *match scenario.theme {
             Theme::Stalling if !choices.one_in(4) => choices.pick(&STALLING),
