@@ -212,6 +212,12 @@ fn half_a_line(choices: &mut Choices) -> Vec<Step> {
 
 fn not_reading(choices: &mut Choices) -> Vec<Step> {
     let count = *choices.pick(&[1000, 3000, 20_000]);
+    if choices.one_in(8) {
+        // The kernel has all replies, and nobody to give them to.
+        let request = Step::Send(b"7\n".repeat(500));
+        let wait = Step::Pause(choices.between(SECOND, 20 * SECOND));
+        return vec![Step::Read(Reading::Never), request, Step::Finish, wait, Step::Close];
+    }
     let mut steps = vec![Step::Read(Reading::Never), Step::Send(bulk(choices, count))];
     steps.push(Step::Pause(choices.magnitude(200 * MILLISECOND, 20 * SECOND)));
     steps.push(match choices.below(3) {
