@@ -42,9 +42,6 @@ pub(crate) fn build() -> anyhow::Result<Vec<PathBuf>> {
         run_command(command)?;
     }
     lint(&packages)?;
-    for package in &packages {
-        println!("{}", package.display());
-    }
     Ok(packages)
 }
 
