@@ -18,8 +18,8 @@ use crate::notify::{Ticks, Watchdog};
 use crate::settings::{Change, Faults, NearMiss, Section, Setting, Settings, Source};
 use crate::telemetry::Telemetry;
 
-/// The share of a drain's time that is granted anew when the rest is over: if the process did not run meanwhile, the work
-/// has had no turn yet.
+/// The last quarter of a drain's time starts only when the rest has passed. If the process was stopped until then, the work
+/// still gets time to run.
 const LAST_TURN: u32 = 4;
 
 /// What a daemon tells about itself.

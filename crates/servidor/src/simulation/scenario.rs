@@ -108,7 +108,7 @@ impl Scenario {
         ] = means.map(|mean| Countdown::new(mean, choices));
         let longest_stall = *choices.pick(&[50 * MILLISECOND, 2 * SECOND, 120 * SECOND, 3600 * SECOND]);
         let shuffles = choices.one_in(2);
-        let mut faults = Faults {
+        Faults {
             interrupts,
             short_transfers,
             spurious,
@@ -122,9 +122,7 @@ impl Scenario {
             descriptors: usize::MAX,
             failing: vec![None; self.listeners.len()],
             ..Faults::default()
-        };
-        faults.schedule = Vec::new();
-        faults
+        }
     }
 
     /// Faults that begin and end at their times.
