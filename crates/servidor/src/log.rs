@@ -168,6 +168,13 @@ impl Log {
         event_within!(self.accept_failed, WARN, error = error.to_string(), "accept failed");
     }
 
+    /// The kernel does not report connections of the listener at `address`. Has the budget of `accept failed`, and its
+    /// message: either way nobody is accepted for a while.
+    pub(crate) fn watch_failed(&self, address: SocketAddr, error: Errno) {
+        let error = format!("cannot watch {address}: {error}");
+        event_within!(self.accept_failed, WARN, error, "accept failed");
+    }
+
     /// All permits have been taken for a while, and connections wait in the kernel's queue.
     pub(crate) fn limit_reached(limit: usize) {
         tracing::warn!(limit, "connection limit reached");

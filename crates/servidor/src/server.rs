@@ -35,16 +35,12 @@ pub(crate) struct Server<K: Kernel> {
 
 impl<K: Kernel> Server<K> {
     /// An event loop for each kernel. The first one accepts from `listeners`.
-    ///
-    /// # Errors
-    ///
-    /// If a listener cannot be watched.
     pub(crate) fn assemble(
         kernels: Vec<K>,
         listeners: Vec<Listening<K::Listener>>,
         settings: &Settings,
         context: &Arc<Context>,
-    ) -> io::Result<(Self, Vec<EventLoop<K>>)> {
+    ) -> (Self, Vec<EventLoop<K>>) {
         let settings = Arc::new(settings.own.clone());
         let (handles, inboxes): (Vec<_>, Vec<_>) =
             kernels.iter().map(|kernel| inbox::<K>(kernel.waker())).unzip();
@@ -54,8 +50,8 @@ impl<K: Kernel> Server<K> {
             EventLoop::new(env, inbox, handles.len())
         };
         let mut event_loops: Vec<_> = kernels.into_iter().zip(inboxes).enumerate().map(new).collect();
-        event_loops[0].accept(listeners, handles[1..].to_vec())?;
-        Ok((Self { handles }, event_loops))
+        event_loops[0].accept(listeners, handles[1..].to_vec());
+        (Self { handles }, event_loops)
     }
 
     /// Puts settings into force, for open connections too.
@@ -99,7 +95,7 @@ impl Serving {
         let (report, ended) = unbounded_channel();
         let start = || -> io::Result<Server<Linux>> {
             let kernels = (0..threads).map(|_| Linux::new()).collect::<io::Result<Vec<_>>>()?;
-            let (server, event_loops) = Server::assemble(kernels, listeners, settings, context)?;
+            let (server, event_loops) = Server::assemble(kernels, listeners, settings, context);
             for event_loop in event_loops {
                 let pulse = watchdog.pulse();
                 start_thread(move || event_loop.run(&pulse), report.clone())?;

@@ -1,4 +1,5 @@
-//! Errors of accept(2), injected by strace: those that persist are paused for, those of one connection are not.
+//! Errors of accept(2) and epoll_ctl(2), injected by strace: those that persist are paused for, those of one connection
+//! are not.
 
 mod common;
 
@@ -17,22 +18,22 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Far more calls than a pause between them leaves time for, far fewer than a loop without one makes.
 const MOST_CALLS_A_SECOND: u128 = 200;
 
-/// A tracer of a daemon, which has it fail to accept.
+/// A tracer of a daemon, which makes one of its system calls fail.
 struct Tracer {
     strace: Child,
     folder: TempDir,
 }
 
 impl Tracer {
-    /// Attaches to every thread of `daemon`; its calls of accept fail as `fault` says. `None` if there is no strace.
+    /// Attaches to every thread of `daemon`; the calls that `fault` names fail as it says. `None` if there is no strace.
     fn attach(daemon: &Daemon, fault: &str) -> Option<Self> {
         let program = tool("strace")?;
         daemon.wait_for("listening");
         let folder = tempfile::tempdir().expect("a folder for the trace");
         let strace = Command::new(program)
             .args(["-f", "-qq", "-p", &daemon.id().to_string()])
-            .args(["-e", "trace=accept4,epoll_wait,epoll_pwait,epoll_pwait2"])
-            .args(["-e", &format!("inject=accept4:{fault}"), "-o"])
+            .args(["-e", "trace=accept4,epoll_ctl,epoll_wait,epoll_pwait,epoll_pwait2"])
+            .args(["-e", &format!("inject={fault}"), "-o"])
             .arg(folder.path().join("trace"))
             .stdout(Stdio::null())
             .spawn()
@@ -45,9 +46,9 @@ impl Tracer {
         fs::read_to_string(self.folder.path().join("trace")).unwrap_or_default()
     }
 
-    /// Waits until the daemon has failed to accept.
+    /// Waits until a call has failed.
     fn wait_for_the_fault(&self) {
-        wait_until("an accept has failed", || self.trace().contains("(INJECTED)"));
+        wait_until("a call has failed", || self.trace().contains("(INJECTED)"));
     }
 
     /// Lets the daemon go, and returns the trace.
@@ -71,7 +72,7 @@ fn assert_paused_for(error: &str) {
     let daemon = start(&[]);
     let mut served = Peer::connect(daemon.address());
     assert_eq!(served.ask("2\n"), "PAR\n");
-    let Some(tracer) = Tracer::attach(&daemon, &format!("error={error}:when=1+")) else { return };
+    let Some(tracer) = Tracer::attach(&daemon, &format!("accept4:error={error}:when=1+")) else { return };
     let mut waiting = Peer::connect(daemon.address());
     waiting.send("3\n");
     tracer.wait_for_the_fault();
@@ -115,7 +116,7 @@ fn running_out_of_files_is_paused_for() {
 /// An error of the connection that was first in the queue: the next one is accepted without a pause.
 fn assert_not_paused_for(error: &str) {
     let daemon = start(&["--worker-threads", "1"]);
-    let Some(tracer) = Tracer::attach(&daemon, &format!("error={error}:when=1")) else { return };
+    let Some(tracer) = Tracer::attach(&daemon, &format!("accept4:error={error}:when=1")) else { return };
     let mut peer = Peer::connect(daemon.address());
     assert_eq!(peer.ask("2\n"), "PAR\n");
     let trace = tracer.detach();
@@ -153,6 +154,27 @@ fn a_host_off_the_network_delays_no_other() {
 #[test]
 fn a_connection_that_was_aborted_in_the_queue_delays_no_other() {
     assert_not_paused_for("ECONNABORTED");
+}
+
+#[test]
+fn a_listener_that_cannot_be_watched_is_tried_again() {
+    let daemon = start(&["--max-connections", "1", "--worker-threads", "1"]);
+    let mut served = Peer::connect(daemon.address());
+    assert_eq!(served.ask("2\n"), "PAR\n");
+    // The listener is not watched while the only permit is taken.
+    let Some(tracer) = Tracer::attach(&daemon, "epoll_ctl:error=ENOSPC:when=1") else { return };
+    let mut waiting = Peer::connect(daemon.address());
+    drop(served);
+    assert_eq!(waiting.ask("3\n"), "ÍMPAR\n");
+    let trace = tracer.detach();
+    assert_eq!(trace.matches("(INJECTED)").count(), 1, "{trace}");
+
+    let failed = daemon.wait_for("accept failed");
+    assert_eq!(failed["level"], "WARN", "{failed}");
+    let expected = format!("cannot watch {}: No space left on device (os error 28)", daemon.address());
+    assert_eq!(failed["error"], expected.as_str(), "{failed}");
+    let metrics = scrape(daemon.metrics_address());
+    assert_eq!(metrics.count("servidor_accept_errors_total", &[]), 1);
 }
 
 #[test]

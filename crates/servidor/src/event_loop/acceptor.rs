@@ -79,8 +79,8 @@ impl<K: Kernel> Acceptor<K> {
         Ok(())
     }
 
-    /// Watches the listeners that can be accepted from, and no others: to be called at the end of each turn.
-    pub(super) fn settle(&mut self, env: &mut Environment<K>) -> io::Result<()> {
+    /// Watches the listeners that can be accepted from, and no others. Call it at the end of each turn.
+    pub(super) fn settle(&mut self, env: &mut Environment<K>) {
         let may_accept = may_accept(env);
         // A listener that was watched in this turn would have been ready if anyone had waited.
         let mut nobody_waits = may_accept;
@@ -90,12 +90,10 @@ impl<K: Kernel> Acceptor<K> {
             if !may_accept || listener.paused_until.is_some() {
                 listener.forget(env);
             } else if !listener.is_watched {
-                retry(|| env.kernel.watch_listener(&listener.listening.socket, index))?;
-                listener.is_watched = true;
+                listener.watch(index, env);
             }
         }
         self.report_full(nobody_waits, env);
-        Ok(())
     }
 
     /// Warns when all permits have been taken for a while, and says when nobody waits for one any longer.
@@ -151,6 +149,18 @@ impl<K: Kernel> Listener<K> {
     fn new(listening: Listening<K::Listener>) -> Self {
         let errors = AcceptErrors::default();
         Self { listening, is_watched: false, paused_until: None, errors, accepted_at_stop: 0 }
+    }
+
+    /// Watches it. If the kernel lacks the memory, or the user has too many watches, the listener pauses.
+    fn watch(&mut self, index: usize, env: &mut Environment<K>) {
+        match retry(|| env.kernel.watch_listener(&self.listening.socket, index)) {
+            Ok(()) => self.is_watched = true,
+            Err(error) => {
+                env.metrics().accept_failed();
+                env.context.log.watch_failed(self.listening.address, error);
+                self.paused_until = Some(env.now + PAUSE);
+            }
+        }
     }
 
     fn forget(&mut self, env: &mut Environment<K>) {

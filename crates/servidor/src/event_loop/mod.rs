@@ -47,17 +47,9 @@ impl<K: Kernel> EventLoop<K> {
     }
 
     /// Makes it accept from `listeners`, for itself and for `others`.
-    ///
-    /// # Errors
-    ///
-    /// If a listener cannot be watched.
-    pub(crate) fn accept(
-        &mut self,
-        listeners: Vec<Listening<K::Listener>>,
-        others: Vec<Handle<K>>,
-    ) -> io::Result<()> {
+    pub(crate) fn accept(&mut self, listeners: Vec<Listening<K::Listener>>, others: Vec<Handle<K>>) {
         self.source = Source::Acceptor(Acceptor::new(listeners, others));
-        self.settle()
+        self.settle();
     }
 
     /// Runs until no connection is left and none will come. `pulse` shows that it goes on.
@@ -87,7 +79,7 @@ impl<K: Kernel> EventLoop<K> {
         }
         self.ready = ready;
         self.connections.expire();
-        self.settle()?;
+        self.settle();
         Ok(!self.is_over())
     }
 
@@ -130,15 +122,14 @@ impl<K: Kernel> EventLoop<K> {
     }
 
     /// Sees to the listeners at the end of a turn.
-    fn settle(&mut self) -> io::Result<()> {
-        let Source::Acceptor(acceptor) = &mut self.source else { return Ok(()) };
+    fn settle(&mut self) {
+        let Source::Acceptor(acceptor) = &mut self.source else { return };
         let Some(drain) = self.connections.env.drain else {
             return acceptor.settle(&mut self.connections.env);
         };
         if acceptor.drain(drain, &mut self.connections) {
             self.source = Source::None;
         }
-        Ok(())
     }
 
     /// When to act, if nothing happens before.

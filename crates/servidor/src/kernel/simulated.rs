@@ -107,8 +107,7 @@ impl Kernel for Simulated {
     }
 
     fn watch_listener(&mut self, listener: &Listener, index: usize) -> Result<(), Errno> {
-        self.world().watch_listener(self.me, listener.index, index);
-        Ok(())
+        self.world().watch_listener(self.me, listener.index, index)
     }
 
     fn forget_listener(&mut self, listener: &Listener) -> Result<(), Errno> {
@@ -133,8 +132,7 @@ impl Kernel for Simulated {
     }
 
     fn change(&mut self, socket: &Socket, key: usize, interest: Interest) -> Result<(), Errno> {
-        self.world().change(self.me, socket.link, key, interest);
-        Ok(())
+        self.world().change(self.me, socket.link, key, interest)
     }
 
     fn forget(&mut self, socket: &Socket) -> Result<(), Errno> {

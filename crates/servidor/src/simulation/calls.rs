@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
-use super::faults::{OF_ONE_CONNECTION, accept_error};
+use super::faults::{OF_ONE_CONNECTION, OF_WATCHING, accept_error};
 use super::network::State;
 use super::trace::{Bytes, trace};
 use super::world::{Target, Watch, World};
@@ -131,11 +131,20 @@ impl World {
         self.loops.iter_mut().any(|each| remove(&mut each.watches))
     }
 
-    pub(crate) fn watch_listener(&mut self, me: usize, listener: usize, index: usize) {
+    pub(crate) fn watch_listener(&mut self, me: usize, listener: usize, index: usize) -> Result<(), Errno> {
         self.enter_to_act(me);
+        let fails = self.faults.listener_watch_failures.hits(&mut self.choices);
+        self.oracle.watching_listener(self.now, me, listener, fails);
+        if fails {
+            let errno = *self.choices.pick(&OF_WATCHING);
+            trace!(self, "loop {me} watch(listener {listener}): {errno:?}");
+            self.coverage.count("listener watch failed");
+            return Err(errno);
+        }
         trace!(self, "loop {me} watches listener {listener}");
         let (target, ready) = (Target::Listener(listener), Ready::Listener(index));
         self.add_watch(me, Watch { target, ready, interest: Interest::Read });
+        Ok(())
     }
 
     pub(crate) fn forget_listener(&mut self, me: usize, listener: usize) {
@@ -205,24 +214,38 @@ impl World {
         let fails = self.faults.watch_failures.hits(&mut self.choices);
         self.oracle.watching(self.now, me, link, interest, fails);
         if fails {
-            trace!(self, "loop {me} watch(#{link}): ENOSPC");
+            let errno = *self.choices.pick(&OF_WATCHING);
+            trace!(self, "loop {me} watch(#{link}): {errno:?}");
             self.coverage.count("watch failed");
-            return Err(Errno::NOSPC);
+            return Err(errno);
         }
         trace!(self, "loop {me} watch(#{link}, {interest:?}) as {key}");
         self.add_watch(me, Watch { target: Target::Link(link), ready: Ready::Connection(key), interest });
         Ok(())
     }
 
-    pub(crate) fn change(&mut self, me: usize, link: usize, key: usize, interest: Interest) {
+    pub(crate) fn change(
+        &mut self,
+        me: usize,
+        link: usize,
+        key: usize,
+        interest: Interest,
+    ) -> Result<(), Errno> {
         self.enter_to_act(me);
+        let fails = self.faults.watch_failures.hits(&mut self.choices);
+        self.oracle.watching(self.now, me, link, interest, fails);
+        if fails {
+            trace!(self, "loop {me} change(#{link}): ENOMEM");
+            self.coverage.count("watch not changed");
+            return Err(Errno::NOMEM);
+        }
         trace!(self, "loop {me} change(#{link}, {interest:?})");
-        self.oracle.watching(self.now, me, link, interest, false);
         let target = Target::Link(link);
         match self.loops[me].watches.iter_mut().find(|watch| watch.target == target) {
             Some(watch) => *watch = Watch { target, ready: Ready::Connection(key), interest },
             None => self.oracle.fail(self.now, format_args!("loop {me} changes #{link}, not watched")),
         }
+        Ok(())
     }
 
     pub(crate) fn forget(&mut self, me: usize, link: usize) {

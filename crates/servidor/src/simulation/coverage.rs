@@ -50,6 +50,8 @@ const FAULTS: &[&str] = &[
     "send buffer full",
     "receive queue full",
     "watch failed",
+    "watch not changed",
+    "listener watch failed",
     "listener queue full",
     "stall: below 1 s",
     "stall: below 1 min",

@@ -79,11 +79,7 @@ impl Threads {
             outlives: *inherited,
         });
         let kernels = (0..scenario.loops).map(kernel).collect();
-        let assembled = Server::assemble(kernels, listening.collect(), &self.base, &self.context);
-        let (server, loops) = match assembled {
-            Ok(assembled) => assembled,
-            Err(error) => return self.fail(0, &error),
-        };
+        let (server, loops) = Server::assemble(kernels, listening.collect(), &self.base, &self.context);
         *self.server.borrow_mut() = Some(server);
         self.loops.borrow_mut().extend(loops.into_iter().map(Some));
     }
@@ -326,6 +322,7 @@ impl Threads {
             world.oracle.check_metrics(now, &mut world.coverage);
         }
     }
+
     /// An event loop has failed, and with it the daemon.
     fn fail(&self, me: usize, error: &io::Error) {
         let mut world = self.shared.world();

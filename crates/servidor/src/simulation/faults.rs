@@ -16,6 +16,7 @@ pub(super) struct Faults {
     pub(super) preemptions: Countdown,
     pub(super) suspensions: Countdown,
     pub(super) watch_failures: Countdown,
+    pub(super) listener_watch_failures: Countdown,
     /// A connection that died in the queue.
     pub(super) dead_in_queue: Countdown,
     /// The longest stall.
@@ -83,6 +84,9 @@ pub(super) const OF_ONE_CONNECTION: [Errno; 11] = [
 /// Errors that last for a while.
 pub(super) const OF_THE_HOST: [Errno; 5] =
     [Errno::PERM, Errno::ACCESS, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+
+/// Errors of epoll_ctl(2): no memory, or too many watches of one user.
+pub(super) const OF_WATCHING: [Errno; 2] = [Errno::NOMEM, Errno::NOSPC];
 
 /// How an error of accept(2) is counted.
 pub(super) fn accept_error(errno: Errno) -> &'static str {

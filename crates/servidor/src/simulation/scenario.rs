@@ -94,6 +94,7 @@ impl Scenario {
             rate(30),
             rate(300),
             rate(200),
+            rate(20),
             if self.theme == Theme::Failing { 2 } else { rate(20) },
         ];
         let [
@@ -104,6 +105,7 @@ impl Scenario {
             preemptions,
             suspensions,
             watch_failures,
+            listener_watch_failures,
             dead_in_queue,
         ] = means.map(|mean| Countdown::new(mean, choices));
         let longest_stall = *choices.pick(&[50 * MILLISECOND, 2 * SECOND, 120 * SECOND, 3600 * SECOND]);
@@ -116,6 +118,7 @@ impl Scenario {
             preemptions,
             suspensions,
             watch_failures,
+            listener_watch_failures,
             dead_in_queue,
             longest_stall,
             shuffles,

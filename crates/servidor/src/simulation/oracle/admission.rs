@@ -145,6 +145,27 @@ impl Oracle {
         }
     }
 
+    /// A listener is watched, unless that fails. Each attempt ends a pause, or begins one.
+    pub(in crate::simulation) fn watching_listener(
+        &mut self,
+        now: u64,
+        me: usize,
+        listener: usize,
+        fails: bool,
+    ) {
+        let clock = self.loops[me].clock;
+        let accepting = &mut self.admission.listeners[listener];
+        accepting.owner = me;
+        let is_paused = now < accepting.paused_until.earliest;
+        if fails {
+            accepting.paused_until = Moment::since(clock + PAUSE);
+            self.ledger.accept_errors += 1;
+        }
+        if is_paused {
+            self.fail(now, format_args!("watches listener {listener} in its pause"));
+        }
+    }
+
     /// A connection turns out to be served.
     pub(super) fn serve(&mut self, now: u64, me: usize, link: usize) {
         self.models[link].phase = Phase::Serving;
