@@ -28,6 +28,12 @@ use crate::settings::Own;
 const READ: Next = Next::Await(Interest::Read);
 const WRITE: Next = Next::Await(Interest::Write);
 
+#[cfg(test)]
+thread_local! {
+    /// Calls of [`Connection::deadline`]: they show how many connections an event loop looks at.
+    pub(crate) static DEADLINES_COMPUTED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// A connection between two batches.
 pub(crate) struct Connection<K: Kernel> {
     socket: K::Socket,
@@ -142,6 +148,8 @@ impl<K: Kernel> Connection<K> {
     /// When its time is up, and for what reason.
     #[inline]
     pub(crate) fn deadline(&self, settings: &Own, drain: Option<Drain>) -> (Instant, CloseReason) {
+        #[cfg(test)]
+        DEADLINES_COMPUTED.set(DEADLINES_COMPUTED.get() + 1);
         match drain {
             Some(drain) => self.deadline_at_stop(settings, drain),
             None => self.usual_deadline(settings),

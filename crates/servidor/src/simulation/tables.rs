@@ -16,6 +16,7 @@ use super::peers::{Peer, Reading};
 use super::scenario::{self, Scenario, Theme};
 use super::trace::Trace;
 use super::world::{Event, Listener, MILLISECOND, SECOND, World};
+use crate::connection::DEADLINES_COMPUTED;
 use crate::context::Context;
 use crate::kernel::simulated::Shared;
 use crate::metrics::CloseReason::{self, *};
@@ -52,47 +53,27 @@ struct Played {
     ended_at: u64,
 }
 
-/// Runs a server whose only peer does what the table says, with the stop at this time in milliseconds.
-fn play(rows: Vec<Row>, reloads: Vec<(u64, Rules)>, stop_at: u64) -> Played {
-    let scenario = Scenario {
+/// One event loop with one listener, and the stop at this time in milliseconds.
+fn scenario(rules: Rules, stop_at: u64) -> Scenario {
+    Scenario {
         theme: Theme::Mixed,
         loops: 1,
-        rules: rules(),
+        rules,
         listeners: vec![(1024, false)],
-        reloads: reloads.into_iter().map(|(at, rules)| (at * MILLISECOND, rules)).collect(),
+        reloads: Vec::new(),
         stop_at: stop_at * MILLISECOND,
         busy_until: 0,
         cost: 1,
         batch: 256,
-    };
-    let mut settings = scenario::defaults();
-    settings.own = scenario.rules.own(&settings.own).as_ref().clone();
-    let context = Context::new(&settings);
-    let oracle = Oracle::new(Arc::clone(&context), 1, 1, &scenario.rules);
-    let mut world = World::new(Choices::from_seed(0), oracle, 1, Trace::kept());
-    world.faults = Faults { descriptors: usize::MAX, failing: vec![None], ..Faults::default() };
-    world.listeners = vec![Listener::new(1024, false)];
-    world.cost = scenario.cost;
-    let address = SocketAddr::from(([192, 0, 2, 1], 1024));
-    world.oracle.add_peer(address);
-    let mut clock = 0;
-    let mut steps = Vec::new();
-    for (at, step) in rows {
-        steps.extend([Pause((at - clock) * MILLISECOND), step]);
-        clock = at;
     }
-    steps.push(AwaitEnd);
-    world.peers.push(Peer::new("peer: terminated", 0, steps, 0));
-    world.links.push(Link::new(address));
-    world.schedule(0, Event::Connect(0));
-    // Only differences to it count.
-    let shared = Shared { world: Arc::new(Mutex::new(world)), base: Instant::now() };
-    let threads = Threads::new(shared.clone(), settings, &context, &scenario);
-    threads.assemble(&scenario);
-    threads.drive();
-    threads.clear();
+}
+
+/// Runs a server whose only peer does what the table says, with the stop at this time in milliseconds.
+fn play(rows: Vec<Row>, reloads: Vec<(u64, Rules)>, stop_at: u64) -> Played {
+    let mut scenario = scenario(rules(), stop_at);
+    scenario.reloads = reloads.into_iter().map(|(at, rules)| (at * MILLISECOND, rules)).collect();
+    let (shared, context) = serve(&scenario, vec![rows]);
     let mut world = shared.world();
-    assert_eq!(world.oracle.violation(), None);
     let replies = String::from_utf8(std::mem::take(&mut world.peers[0].got)).expect("UTF-8");
     let trace = std::mem::take(&mut world.trace).into_lines();
     let is_end =
@@ -102,6 +83,41 @@ fn play(rows: Vec<Row>, reloads: Vec<(u64, Rules)>, stop_at: u64) -> Played {
     let ended_at = format!("{seconds}{}", &fraction[..3]).parse().expect("milliseconds");
     let reason = CloseReason::ALL.into_iter().find(|reason| context.metrics.closed(*reason) > 0);
     Played { replies, reason: reason.expect("it is counted"), ended_at }
+}
+
+/// Runs a server on a kernel without faults. Each peer connects at the start, and does what its table says.
+fn serve(scenario: &Scenario, peers: Vec<Vec<Row>>) -> (Shared, Arc<Context>) {
+    let mut settings = scenario::defaults();
+    settings.own = scenario.rules.own(&settings.own).as_ref().clone();
+    let context = Context::new(&settings);
+    let oracle = Oracle::new(Arc::clone(&context), 1, 1, &scenario.rules);
+    let mut world = World::new(Choices::from_seed(0), oracle, 1, Trace::kept());
+    world.faults = Faults { descriptors: usize::MAX, failing: vec![None], ..Faults::default() };
+    world.listeners = vec![Listener::new(1024, false)];
+    world.cost = scenario.cost;
+    for (peer, rows) in peers.into_iter().enumerate() {
+        let port = u16::try_from(1024 + peer).expect("there are few peers");
+        let address = SocketAddr::from(([192, 0, 2, 1], port));
+        world.oracle.add_peer(address);
+        let mut clock = 0;
+        let mut steps = Vec::new();
+        for (at, step) in rows {
+            steps.extend([Pause((at - clock) * MILLISECOND), step]);
+            clock = at;
+        }
+        steps.push(AwaitEnd);
+        world.peers.push(Peer::new("peer: terminated", 0, steps, 0));
+        world.links.push(Link::new(address));
+        world.schedule(0, Event::Connect(peer));
+    }
+    // Only differences to it count.
+    let shared = Shared { world: Arc::new(Mutex::new(world)), base: Instant::now() };
+    let threads = Threads::new(shared.clone(), settings, &context, scenario);
+    threads.assemble(scenario);
+    threads.drive();
+    threads.clear();
+    assert_eq!(shared.world().oracle.violation(), None);
+    (shared, context)
 }
 
 /// Each line: a name, what the peer does, the replies, why it ended, and when.
@@ -221,6 +237,28 @@ fn a_reload() {
     let played = play(vec![(0, bytes("2\n")), (3000, bytes("3"))], vec![(3000, closed)], NEVER);
     assert_eq!(played.replies, "PAR\nÍMPAR\n", "what has arrived is answered");
     assert_eq!((played.reason, played.ended_at), (NotAllowed, 3000));
+}
+
+/// How many deadlines of connections are computed for a thousand requests of one peer, beside `idle` other peers.
+fn deadlines_computed_beside(idle: usize) -> u64 {
+    let computed = |requests: u64| {
+        let mut peers: Vec<Vec<Row>> = (0..idle).map(|_| Vec::new()).collect();
+        peers.push((1..=requests).map(|request| (request * 10, bytes("2\n"))).collect());
+        let before = DEADLINES_COMPUTED.get();
+        serve(&scenario(Rules { max_connections: 1000, ..rules() }, 12_000), peers);
+        DEADLINES_COMPUTED.get() - before
+    };
+    // The difference leaves out what accepting and stopping cost.
+    computed(1001) - computed(1)
+}
+
+// A turn of the event loop that walks through the connections must compute their deadlines to know what to do: a thousand
+// requests would compute half a million deadlines beside 500 idle connections. One deadline for each request is enough.
+#[test]
+fn a_request_costs_the_same_beside_many_idle_connections() {
+    for idle in [10, 500] {
+        assert_eq!(deadlines_computed_beside(idle), 1000, "beside {idle} idle connections");
+    }
 }
 
 /// The reply to what is no number, with this line end.
