@@ -29,6 +29,7 @@ use crate::descriptors::Descriptors;
 use crate::listener::{self, Listener};
 use crate::notifier::Notifier;
 use crate::page;
+use crate::phase::Phase;
 use crate::settings::{HostNames, MetricsListen};
 
 /// What browsers have to know about the page.
@@ -38,17 +39,6 @@ const PAGE_HEADERS: [(HeaderName, &str); 4] = [
     (REFERRER_POLICY, "no-referrer"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),
 ];
-
-/// Where in its life the daemon is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Not all is bound.
-    Starting,
-    /// At work.
-    Ready,
-    /// Asked to stop.
-    Stopping,
-}
 
 /// What the HTTP side shows.
 pub struct Site {

@@ -16,6 +16,7 @@ pub mod logging;
 pub mod notifier;
 pub mod notify;
 pub mod page;
+pub mod phase;
 pub mod process;
 pub mod runtime;
 pub mod settings;

@@ -5,7 +5,7 @@
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
-use crate::admin::Phase;
+use crate::phase::Phase;
 use crate::settings::{REVISION, VERSION};
 
 const STYLE: &str = include_str!("page.css");

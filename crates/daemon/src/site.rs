@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::admin::{Phase, Site};
+use crate::admin::Site;
 use crate::page::Page;
+use crate::phase::Phase;
 use crate::settings::Settings;
 use crate::supervisor::Supervised;
 use crate::telemetry::Telemetry;

@@ -9,12 +9,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
-use crate::admin::Phase;
 use crate::container;
 use crate::lifecycle::{Request, Requests};
 use crate::logging::Logging;
 use crate::notifier::Notifier;
 use crate::notify::{Ticks, Watchdog};
+use crate::phase::Phase;
 use crate::settings::{Change, Faults, NearMiss, Section, Setting, Settings, Source};
 use crate::telemetry::Telemetry;
 

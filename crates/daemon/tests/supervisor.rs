@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use daemon::admin::Phase;
 use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
 use daemon::notify::Watchdog;
+use daemon::phase::Phase;
 use daemon::settings::{Count, Program, start};
 use daemon::supervisor::{Supervised, Supervisor};
 use daemon::telemetry::Telemetry;
