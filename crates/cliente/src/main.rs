@@ -10,16 +10,16 @@ use cliente::report::Report;
 use cliente::settings::{Own, PROGRAM, count};
 use cliente::totals::Totals;
 use cliente::{Inputs, RunError, bench, register_series, run};
-use daemon::admin;
 use daemon::descriptors::Descriptors;
 use daemon::exit::Failure;
+use daemon::http::{server, site};
 use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
 use daemon::notify::Watchdog;
 use daemon::settings::{Start, start};
 use daemon::supervisor::Supervisor;
 use daemon::telemetry::Telemetry;
-use daemon::{exit, runtime, site};
+use daemon::{exit, runtime};
 use tokio::select;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -74,13 +74,13 @@ async fn serve(
     let notifier = supervisor.notifier();
     descriptors.close_unknown(&SOCKETS, notifier);
     let metrics_listen = in_force.borrow().common.metrics_listen;
-    let admin_socket = admin::open(&mut descriptors, notifier, metrics_listen, listen_is_given).await?;
+    let admin_socket = server::open(&mut descriptors, notifier, metrics_listen, listen_is_given).await?;
 
     let mut tasks = JoinSet::new();
     if let Some(socket) = admin_socket {
         let totals = Arc::clone(&totals);
         let site = site::of(PROGRAM.name, totals, telemetry, in_force.clone(), supervisor.phase());
-        tasks.spawn(admin::serve(socket, Arc::new(site)));
+        tasks.spawn(server::serve(socket, Arc::new(site)));
     }
     let (stop, started) = (CancellationToken::new(), CancellationToken::new());
     let inputs = Inputs {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use daemon::page::{Escaped, figures};
+use daemon::http::page::{Escaped, figures};
 
 use crate::history::{CAPACITY, Past};
 use crate::report::Short;

@@ -4,23 +4,21 @@
 //! what to call, and `main` wires it.
 
 pub mod accept;
-pub mod admin;
 mod container;
 pub mod descriptors;
 pub mod exit;
 pub mod histogram;
+pub mod http;
 mod label;
 pub mod lifecycle;
 pub mod listener;
 pub mod logging;
 pub mod notifier;
 pub mod notify;
-pub mod page;
 pub mod phase;
 pub mod process;
 pub mod runtime;
 pub mod settings;
-pub mod site;
 pub mod supervisor;
 pub mod telemetry;
 pub mod words;

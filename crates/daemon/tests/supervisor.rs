@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use daemon::exit;
+use daemon::http::site;
 use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
 use daemon::notify::Watchdog;
@@ -11,7 +13,6 @@ use daemon::phase::Phase;
 use daemon::settings::{Count, Program, start};
 use daemon::supervisor::{Supervised, Supervisor};
 use daemon::telemetry::Telemetry;
-use daemon::{exit, site};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use daemon::admin;
 use daemon::descriptors::Descriptors;
+use daemon::http::{server, site};
 use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
 use daemon::notify::Watchdog;
 use daemon::settings::{Section as _, Start, start};
 use daemon::supervisor::Supervisor;
 use daemon::telemetry::Telemetry;
-use daemon::{exit, listener, runtime, site};
+use daemon::{exit, listener, runtime};
 use servidor::settings::{Own, PROGRAM};
 use servidor::{Context, Serving};
 use tokio::sync::watch;
@@ -66,14 +66,14 @@ async fn serve(
         listener::open(&mut descriptors, notifier, "servidor", "listen", addresses, listen_is_given).await?;
     let metrics_listen = settings_now.common.metrics_listen;
     let admin_socket =
-        admin::open(&mut descriptors, notifier, metrics_listen, metrics_listen_is_given).await?;
+        server::open(&mut descriptors, notifier, metrics_listen, metrics_listen_is_given).await?;
 
     let mut tasks = JoinSet::new();
     let mut serving = Serving::start(listeners, &settings_now, &context, &watchdog)?;
     if let Some(socket) = admin_socket {
         let site =
             site::of(PROGRAM.name, Arc::clone(&context), telemetry, in_force.clone(), supervisor.phase());
-        tasks.spawn(admin::serve(socket, Arc::new(site)));
+        tasks.spawn(server::serve(socket, Arc::new(site)));
     }
     supervisor.ready();
     let stop = serving.until_stop(supervisor.until_stop(&mut tasks), in_force.clone()).await;

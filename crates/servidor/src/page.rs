@@ -1,6 +1,6 @@
 //! What the page for people shows of the server: its connections, and what it was asked.
 
-use daemon::page::{figures, shares};
+use daemon::http::page::{figures, shares};
 use protocol::Class;
 
 use crate::limit::ConnectionLimit;

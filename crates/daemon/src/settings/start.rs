@@ -169,7 +169,7 @@ fn check_health(program: &str, listen: MetricsListen) -> ExitCode {
         complain(program, "metrics-listen is off: expected an address to ask for the daemon's health");
         return Failure::Settings.into();
     };
-    match crate::admin::ask_ready(address) {
+    match crate::http::health::ask_ready(address) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             complain(program, format_args!("not ready: {address}: {problem}"));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::admin::Site;
-use crate::page::Page;
+use super::page::Page;
+use super::server::Site;
 use crate::phase::Phase;
 use crate::settings::Settings;
 use crate::supervisor::Supervised;

@@ -1,8 +1,4 @@
-//! The HTTP side: metrics for Prometheus, health for supervisors, a page for people.
-
-mod clients;
-mod health;
-mod hosts;
+//! The server of the HTTP side: accepts clients, and answers one request of each.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -22,13 +18,12 @@ use rustix::io::Errno;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use self::clients::{Clients, HasAsked};
-pub use self::health::{NotReady, ask_ready};
+use super::clients::{Clients, HasAsked};
+use super::{hosts, page};
 use crate::accept::{AcceptErrors, AfterError, PAUSE};
 use crate::descriptors::Descriptors;
 use crate::listener::{self, Listener};
 use crate::notifier::Notifier;
-use crate::page;
 use crate::phase::Phase;
 use crate::settings::{HostNames, MetricsListen};
 
