@@ -30,7 +30,7 @@ use std::collections::hash_map::Entry;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use daemon::notify::Watchdog;
+use daemon::systemd::watchdog::Watchdog;
 use thiserror::Error;
 use tokio::select;
 use tokio::sync::{mpsc, watch};

@@ -5,7 +5,6 @@
 
 pub mod accept;
 mod container;
-pub mod descriptors;
 pub mod exit;
 pub mod histogram;
 pub mod http;
@@ -13,12 +12,11 @@ mod label;
 pub mod lifecycle;
 pub mod listener;
 pub mod logging;
-pub mod notifier;
-pub mod notify;
 pub mod phase;
 pub mod process;
 pub mod runtime;
 pub mod settings;
 pub mod supervisor;
+pub mod systemd;
 pub mod telemetry;
 pub mod words;

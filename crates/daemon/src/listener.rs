@@ -7,8 +7,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::{Instant, sleep};
 
-use crate::descriptors::{Descriptors, Inherited, Origin};
-use crate::notifier::Notifier;
+use crate::systemd::descriptors::{Descriptors, Inherited, Origin};
+use crate::systemd::notifier::Notifier;
 
 /// How many connections the kernel may hold for us; it lowers this to `net.core.somaxconn` by itself.
 pub const BACKLOG: i32 = 1024;

@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use daemon::descriptors::Descriptors;
 use daemon::http::{server, site};
 use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
-use daemon::notify::Watchdog;
 use daemon::settings::{Section as _, Start, start};
 use daemon::supervisor::Supervisor;
+use daemon::systemd::descriptors::Descriptors;
+use daemon::systemd::watchdog::Watchdog;
 use daemon::telemetry::Telemetry;
 use daemon::{exit, listener, runtime};
 use servidor::settings::{Own, PROGRAM};

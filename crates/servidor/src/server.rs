@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use daemon::listener::Listener;
-use daemon::notify::Watchdog;
+use daemon::systemd::watchdog::Watchdog;
 use rustix::net::sockopt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;

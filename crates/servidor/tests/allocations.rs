@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use daemon::listener;
 use daemon::logging::Logging;
-use daemon::notify::Watchdog;
 use daemon::settings::start;
+use daemon::systemd::watchdog::Watchdog;
 use servidor::settings::{Own, PROGRAM};
 use servidor::{Context, Serving};
 use testkit::Peer;

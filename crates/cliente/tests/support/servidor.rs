@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use daemon::listener;
-use daemon::notify::Watchdog;
 use daemon::settings::start;
+use daemon::systemd::watchdog::Watchdog;
 use servidor::settings::{Own, PROGRAM};
 use servidor::{Context, Serving};
 

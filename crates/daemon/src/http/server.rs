@@ -21,11 +21,11 @@ use tokio::sync::watch;
 use super::clients::{Clients, HasAsked};
 use super::{hosts, page};
 use crate::accept::{AcceptErrors, AfterError, PAUSE};
-use crate::descriptors::Descriptors;
 use crate::listener::{self, Listener};
-use crate::notifier::Notifier;
 use crate::phase::Phase;
 use crate::settings::{HostNames, MetricsListen};
+use crate::systemd::descriptors::Descriptors;
+use crate::systemd::notifier::Notifier;
 
 /// What browsers have to know about the page.
 const PAGE_HEADERS: [(HeaderName, &str); 4] = [

@@ -10,7 +10,7 @@ mod lingering;
 use std::io;
 use std::time::Instant;
 
-use daemon::notify::Pulse;
+use daemon::systemd::watchdog::Pulse;
 
 use self::acceptor::Acceptor;
 pub(crate) use self::acceptor::Listening;

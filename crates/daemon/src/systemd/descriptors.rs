@@ -6,7 +6,7 @@ use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 
 use socket2::Socket;
 
-use crate::notifier::{Notifier, has_store};
+use super::notifier::{Notifier, has_store};
 
 /// A listening socket that was handed over.
 #[derive(Debug)]

@@ -1,0 +1,5 @@
+//! What the daemons share with the service manager: descriptors, messages, the watchdog.
+
+pub mod descriptors;
+pub mod notifier;
+pub mod watchdog;
