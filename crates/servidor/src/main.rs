@@ -11,9 +11,10 @@ use daemon::logging::Logging;
 use daemon::settings::{Section as _, Start, start};
 use daemon::supervisor::Supervisor;
 use daemon::systemd::descriptors::Descriptors;
+use daemon::systemd::store;
 use daemon::systemd::watchdog::Watchdog;
 use daemon::telemetry::Telemetry;
-use daemon::{exit, listener, runtime};
+use daemon::{exit, runtime};
 use servidor::settings::{Own, PROGRAM};
 use servidor::{Context, Serving};
 use tokio::sync::watch;
@@ -63,7 +64,7 @@ async fn serve(
     descriptors.close_unknown(&SOCKETS, notifier);
     let addresses = settings_now.own.listen.as_slice();
     let listeners =
-        listener::open(&mut descriptors, notifier, "servidor", "listen", addresses, listen_is_given).await?;
+        store::open(&mut descriptors, notifier, "servidor", "listen", addresses, listen_is_given).await?;
     let metrics_listen = settings_now.common.metrics_listen;
     let admin_socket =
         server::open(&mut descriptors, notifier, metrics_listen, metrics_listen_is_given).await?;

@@ -21,11 +21,12 @@ use tokio::sync::watch;
 use super::clients::{Clients, HasAsked};
 use super::{hosts, page};
 use crate::accept::{AcceptErrors, AfterError, PAUSE};
-use crate::listener::{self, Listener};
+use crate::listener::Listener;
 use crate::phase::Phase;
 use crate::settings::{HostNames, MetricsListen};
 use crate::systemd::descriptors::Descriptors;
 use crate::systemd::notifier::Notifier;
+use crate::systemd::store;
 
 /// What browsers have to know about the page.
 const PAGE_HEADERS: [(HeaderName, &str); 4] = [
@@ -62,7 +63,7 @@ enum Access {
 ///
 /// # Errors
 ///
-/// As [`listener::open`].
+/// As [`store::open`].
 pub async fn open(
     descriptors: &mut Descriptors,
     notifier: &mut Notifier,
@@ -74,7 +75,7 @@ pub async fn open(
         MetricsListen::At(address) => vec![address],
     };
     let listeners =
-        listener::open(descriptors, notifier, "metrics", "metrics-listen", &configured, is_given).await?;
+        store::open(descriptors, notifier, "metrics", "metrics-listen", &configured, is_given).await?;
     let Some(Listener { socket, address, inherited, .. }) = listeners.into_iter().next() else {
         return Ok(None);
     };

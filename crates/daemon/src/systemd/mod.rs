@@ -2,4 +2,5 @@
 
 pub mod descriptors;
 pub mod notifier;
+pub mod store;
 pub mod watchdog;

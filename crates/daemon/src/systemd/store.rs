@@ -1,0 +1,152 @@
+//! Listening sockets that outlive the process: those in the service manager's file descriptor store, and those that the
+//! operator hands over.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::descriptors::{Descriptors, Inherited, Origin};
+use super::notifier::Notifier;
+use crate::listener::{BindError, Listener, bind};
+
+/// How long the service manager may take to close a socket.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const BIND_RETRY: Duration = Duration::from_millis(10);
+
+/// Opens the listeners of one name, as the settings say: keeps those that an earlier process of the service stored, closes
+/// the stored ones that the settings no longer name, binds those that are missing, and stores them.
+///
+/// Sockets that the operator hands over under `name` overrule the settings. Where the setting was given and differs, a
+/// warning names both.
+///
+/// # Errors
+///
+/// [`BindError`] if an address cannot be bound; else what the kernel says.
+pub async fn open(
+    descriptors: &mut Descriptors,
+    notifier: &mut Notifier,
+    name: &str,
+    setting: &'static str,
+    configured: &[SocketAddr],
+    is_given: bool,
+) -> anyhow::Result<Vec<Listener>> {
+    let is_stored = |socket: &Inherited| socket.origin == Origin::Store;
+    let (stored, handed_over): (Vec<_>, Vec<_>) = descriptors.take(name).into_iter().partition(is_stored);
+    if !handed_over.is_empty() {
+        close_stored(notifier, name, setting, stored);
+        warn_if_overruled(setting, configured, is_given, &handed_over);
+        return Ok(handed_over.into_iter().map(inherited).collect());
+    }
+    let is_configured = |socket: &Inherited| configured.contains(&socket.address);
+    let (mut kept, closed): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_configured);
+    let may_wait = !closed.is_empty();
+    if close_stored(notifier, name, setting, closed) {
+        for socket in &kept {
+            notifier.store(name, socket.socket.try_clone()?.into());
+        }
+    }
+    let mut listeners = Vec::new();
+    for &address in configured {
+        if let Some(index) = kept.iter().position(|socket| socket.address == address) {
+            listeners.push(inherited(kept.swap_remove(index)));
+            continue;
+        }
+        let bound = if may_wait { bind_patiently(address, notifier).await } else { bind(address) };
+        let socket = bound.map_err(|error| BindError { setting, address, error })?;
+        let outlives = notifier.store(name, socket.try_clone()?.into());
+        listeners.push(Listener { address: socket.local_addr()?, socket, inherited: false, outlives });
+    }
+    Ok(listeners)
+}
+
+fn inherited(Inherited { socket, address, .. }: Inherited) -> Listener {
+    Listener { socket, address, inherited: true, outlives: true }
+}
+
+/// Closes stored sockets, here and in the store, which would otherwise go on queueing clients that nobody serves. Returns
+/// whether there were any: then the store has none of this name any more.
+fn close_stored(notifier: &mut Notifier, name: &str, setting: &'static str, sockets: Vec<Inherited>) -> bool {
+    let had_any = !sockets.is_empty();
+    for Inherited { address, .. } in sockets {
+        tracing::info!(setting, %address, "stored socket closed");
+    }
+    if had_any {
+        notifier.forget(name);
+    }
+    had_any
+}
+
+fn warn_if_overruled(
+    setting: &'static str,
+    configured: &[SocketAddr],
+    is_given: bool,
+    handed_over: &[Inherited],
+) {
+    let inherited: Vec<SocketAddr> = handed_over.iter().map(|socket| socket.address).collect();
+    let is_same =
+        inherited.len() == configured.len() && inherited.iter().all(|address| configured.contains(address));
+    if is_given && !is_same {
+        tracing::warn!(setting, ?configured, ?inherited, "setting is overruled by inherited sockets");
+    }
+}
+
+/// Binds an address that a stored socket may still cover, until the service manager has closed that. It does so in its own
+/// time, and does not say when.
+async fn bind_patiently(address: SocketAddr, notifier: &mut Notifier) -> io::Result<TcpListener> {
+    let deadline = Instant::now() + CLOSE_TIMEOUT;
+    loop {
+        match bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::select! { () = sleep(BIND_RETRY) => {}, () = notifier.resend() => {} }
+            }
+            bound => return bound,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::ServiceManager;
+
+    use super::*;
+
+    fn stored() -> (Inherited, SocketAddr) {
+        let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let address = socket.local_addr().expect("bound");
+        (Inherited { name: "servidor".to_owned(), socket, address, origin: Origin::Store }, address)
+    }
+
+    #[tokio::test]
+    async fn the_store_follows_the_settings() {
+        let manager = ServiceManager::new();
+        let mut notifier = Notifier::with_store(&manager);
+        let ((stays, address), (goes, _)) = (stored(), stored());
+        let mut descriptors = Descriptors(vec![goes, stays]);
+        let configured = [SocketAddr::from(([127, 0, 0, 1], 0)), address];
+        let opened = open(&mut descriptors, &mut notifier, "servidor", "listen", &configured, true);
+        let listeners = opened.await.expect("free ports");
+        assert_eq!(
+            manager.next_state(),
+            "FDSTOREREMOVE=1\nFDNAME=servidor",
+            "the one that goes, and its namesake"
+        );
+        assert_eq!(manager.next_state(), "FDSTORE=1\nFDNAME=servidor", "the one that stays");
+        assert_eq!(manager.next_state(), "FDSTORE=1\nFDNAME=servidor", "the new one");
+        let states: Vec<_> =
+            listeners.iter().map(|listener| (listener.inherited, listener.outlives)).collect();
+        assert_eq!(states, [(false, true), (true, true)], "in the order of the settings");
+        assert_eq!(listeners[1].address, address);
+    }
+
+    #[tokio::test]
+    async fn a_setting_that_is_off_empties_the_store() {
+        let manager = ServiceManager::new();
+        let mut notifier = Notifier::with_store(&manager);
+        let mut descriptors = Descriptors(vec![stored().0]);
+        let opened = open(&mut descriptors, &mut notifier, "servidor", "listen", &[], true);
+        assert!(opened.await.expect("nothing to bind").is_empty());
+        assert_eq!(manager.next_state(), "FDSTOREREMOVE=1\nFDNAME=servidor");
+    }
+}
