@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use daemon::telemetry::seconds_since_epoch;
+use daemon::metrics::telemetry::seconds_since_epoch;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use protocol::{Class, Number};
 

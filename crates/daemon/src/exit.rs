@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::listener::BindError;
 use crate::logging::is_journal;
-use crate::process::OpenFilesError;
+use crate::open_files::OpenFilesError;
 
 /// How a run that did not succeed ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,13 +10,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use crate::container;
-use crate::lifecycle::{Request, Requests};
 use crate::logging::Logging;
+use crate::metrics::telemetry::Telemetry;
 use crate::phase::Phase;
 use crate::settings::{Change, Faults, NearMiss, Section, Setting, Settings, Source};
+use crate::signals::{Request, Requests};
 use crate::systemd::notifier::Notifier;
 use crate::systemd::watchdog::{Ticks, Watchdog};
-use crate::telemetry::Telemetry;
 
 /// The last quarter of a drain's time starts only when the rest has passed. If the process was stopped until then, the work
 /// still gets time to run.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use daemon::exit;
 use daemon::http::site;
-use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
+use daemon::metrics::telemetry::Telemetry;
 use daemon::phase::Phase;
 use daemon::settings::{Count, Program, start};
+use daemon::signals::Requests;
 use daemon::supervisor::{Supervised, Supervisor};
 use daemon::systemd::watchdog::Watchdog;
-use daemon::telemetry::Telemetry;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use daemon::http::{server, site};
-use daemon::lifecycle::Requests;
 use daemon::logging::Logging;
+use daemon::metrics::telemetry::Telemetry;
 use daemon::settings::{Section as _, Start, start};
+use daemon::signals::Requests;
 use daemon::supervisor::Supervisor;
 use daemon::systemd::descriptors::Descriptors;
 use daemon::systemd::store;
 use daemon::systemd::watchdog::Watchdog;
-use daemon::telemetry::Telemetry;
 use daemon::{exit, runtime};
 use servidor::settings::{Own, PROGRAM};
 use servidor::{Context, Serving};

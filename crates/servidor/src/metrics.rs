@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::metrics::{counter, gauge};
-use daemon::histogram::{Histogram, Samples};
 use daemon::label;
+use daemon::metrics::histogram::{Histogram, Samples};
 use protocol::{Class, Rejection};
 
 use crate::limit::ConnectionLimit;

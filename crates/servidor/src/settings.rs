@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
-use daemon::process::allow_open_files;
+use daemon::open_files::allow_open_files;
 use daemon::settings::{Count, List, MetricsListen, Networks, Period, Program, Value};
 
 /// All settings of `servidor`.

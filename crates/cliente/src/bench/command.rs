@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use clap::ArgMatches;
 use daemon::exit::{Failure, complain};
-use daemon::process::{OpenFilesError, allow_open_files};
+use daemon::open_files::{OpenFilesError, allow_open_files};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::flags::Wishes;

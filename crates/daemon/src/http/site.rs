@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::page::Page;
 use super::server::Site;
+use crate::metrics::telemetry::Telemetry;
 use crate::phase::Phase;
 use crate::settings::Settings;
 use crate::supervisor::Supervised;
-use crate::telemetry::Telemetry;
 
 /// The site of `daemon`, called `name`, as it is at each request. It is made when the daemon starts.
 pub fn of<D: Supervised + 'static>(

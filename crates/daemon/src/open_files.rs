@@ -1,4 +1,4 @@
-//! What a daemon asks of the kernel for itself.
+//! The limit of open files of this process.
 
 use std::io;
 

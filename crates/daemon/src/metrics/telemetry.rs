@@ -2,11 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use metrics::{Counter, Gauge, counter, gauge};
+use ::metrics::{Counter, Gauge, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use metrics_process::collector;
-use rustix::time::{ClockId, clock_gettime};
 
+use super::process;
 use crate::settings::{REVISION, VERSION};
 
 /// How many buckets a histogram has.
@@ -76,9 +75,9 @@ impl Telemetry {
     /// All metrics as text of the Prometheus exposition format 0.0.4; those of the daemon itself are added by `own`,
     /// which gives them to the recorder, or returns them as text.
     pub fn render(&self, own: impl FnOnce() -> String) -> String {
-        collect_process();
+        process::collect();
         let own = own();
-        self.recorder.render() + &cpu_time() + &own
+        self.recorder.render() + &process::cpu_time() + &own
     }
 
     /// Settles what histograms have queued: to be called about once a second.
@@ -103,39 +102,6 @@ impl Telemetry {
     pub fn lines_dropped(&self, total: u64) {
         self.lines_dropped.absolute(total);
     }
-}
-
-/// Gives the recorder what the kernel knows of this process.
-#[expect(clippy::cast_precision_loss, reason = "gauges; what is measured is far below 2^52")]
-fn collect_process() {
-    let process = collector::collect();
-    for (name, help, value) in [
-        ("process_open_fds", "Open file descriptors.", process.open_fds),
-        ("process_max_fds", "Most open file descriptors, 0 for no limit.", process.max_fds),
-        ("process_virtual_memory_bytes", "Virtual memory.", process.virtual_memory_bytes),
-        (
-            "process_virtual_memory_max_bytes",
-            "Most virtual memory, 0 for no limit.",
-            process.virtual_memory_max_bytes,
-        ),
-        ("process_resident_memory_bytes", "Resident memory.", process.resident_memory_bytes),
-        ("process_threads", "Threads.", process.threads),
-    ] {
-        if let Some(value) = value {
-            gauge!(description: help, name).set(value as f64);
-        }
-    }
-}
-
-/// The processor time, in the exposition format: the recorder's counters are whole numbers, and a canary uses a second
-/// in an hour.
-fn cpu_time() -> String {
-    const NAME: &str = "process_cpu_seconds_total";
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    let (seconds, microseconds) = (time.tv_sec, time.tv_nsec / 1000);
-    format!(
-        "# HELP {NAME} Processor time, user and system.\n# TYPE {NAME} counter\n{NAME} {seconds}.{microseconds:06}\n\n"
-    )
 }
 
 /// A point in time as metrics tell it.

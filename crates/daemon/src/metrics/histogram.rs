@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::telemetry::{BUCKETS, doubling_from};
+use super::telemetry::{BUCKETS, doubling_from};
 
 /// What is measured, and in which buckets: their bounds double.
 #[derive(Clone, Copy, Debug)]
