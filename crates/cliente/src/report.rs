@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use daemon::words::Counted;
+use daemon::plural::Plural;
 use hdrhistogram::Histogram;
 use protocol::Number;
 
@@ -127,7 +127,7 @@ impl fmt::Display for Tally {
         let Self { target, rounds, right, skipped, .. } = self;
         let failed = rounds - right;
         let loss = loss(failed, *rounds);
-        let (rounds, skipped) = (Counted(*rounds, "round"), Counted(*skipped, "tick"));
+        let (rounds, skipped) = (Plural(*rounds, "round"), Plural(*skipped, "tick"));
         writeln!(formatter, "--- {target} ---")?;
         writeln!(formatter, "{rounds}, {right} right, {failed} failed, {loss:.1} % loss, {skipped} skipped")?;
         write!(formatter, "{:<10}", "")?;

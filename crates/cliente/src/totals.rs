@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use daemon::logging::Budget;
+use daemon::plural::Plural;
 use daemon::supervisor::Supervised;
-use daemon::words::Counted;
 use tracing::info;
 
 use crate::history::{History, Past};
@@ -77,7 +77,7 @@ impl Supervised for Totals {
     fn status(&self) -> String {
         let [rounds, right, failed, skipped] = self.counts();
         let loss = loss(failed, right + failed);
-        let (rounds, skipped) = (Counted(rounds, "round"), Counted(skipped, "tick"));
+        let (rounds, skipped) = (Plural(rounds, "round"), Plural(skipped, "tick"));
         let counts = format!("{rounds}, {failed} failed, {loss:.1} % loss, {skipped} skipped");
         match self.history.last() {
             Some(Past { server, result: Ok(time), .. }) => {

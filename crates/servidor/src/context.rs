@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::plural::Plural;
 use daemon::supervisor::Supervised;
-use daemon::words::Counted;
 use protocol::Class;
 
 use crate::limit::ConnectionLimit;
@@ -56,8 +56,8 @@ impl Supervised for Context {
         let metrics = &self.metrics;
         let [large, even, odd] = Class::ALL.map(|class| metrics.numbers(class));
         let active = self.limit.active();
-        let connections = Counted(self.limit.limit() as u64, "connection");
-        let numbers = Counted(large + even + odd, "number");
+        let connections = Plural(self.limit.limit() as u64, "connection");
+        let numbers = Plural(large + even + odd, "number");
         format!("{active} of {connections}, {numbers} ({large} large, {even} even, {odd} odd)")
     }
 

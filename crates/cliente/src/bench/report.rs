@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use daemon::words::Counted;
+use daemon::plural::Plural;
 
 use super::distribution::Distribution;
 use super::{Load, MOST_CONNECTIONS_PER_SECOND, Outcome};
@@ -61,7 +61,7 @@ impl Report<'_> {
             ));
         }
         if tally.unsent > 0 {
-            let unsent = Counted(tally.unsent, "request");
+            let unsent = Plural(tally.unsent, "request");
             warnings.push(format!("the rate was not kept: {unsent} fell due and could not be sent"));
         }
         warnings
@@ -78,12 +78,12 @@ impl fmt::Display for Report<'_> {
         let Self { target, load, outcome } = self;
         let tally = &outcome.tally;
         let kind = if load.keep { "kept connection" } else { "fresh connection" };
-        let connections = Counted(load.connections as u64, kind);
+        let connections = Plural(load.connections as u64, kind);
         let pace = load.rate.map_or("closed loop".to_owned(), |rate| format!("{rate} requests a second"));
         writeln!(formatter, "{target}: {connections}, {} deep, {pace}", load.pipeline)?;
 
         let wrong = tally.wrong();
-        let failures = Counted(tally.failed_in_all() - wrong, "failure");
+        let failures = Plural(tally.failed_in_all() - wrong, "failure");
         writeln!(formatter, "\nreplies     {} right, {wrong} wrong; {failures}", tally.right)?;
         for (reason, &count) in Reason::ALL.iter().zip(&tally.failures).filter(|(_, count)| **count > 0) {
             writeln!(formatter, "            {count} {}", reason.as_str())?;
