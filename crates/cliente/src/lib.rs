@@ -132,13 +132,13 @@ impl Probes {
         for target in targets {
             if let Entry::Vacant(place) = self.dismissals.entry(target.clone()) {
                 let dismissal = place.insert(self.shared.stop.child_token()).clone();
-                let mut heartbeat = self.watchdog.heartbeat();
+                let heartbeat = self.watchdog.heartbeat();
                 let probe = probe(target.clone(), self.shared.clone(), dismissal);
                 self.tasks.spawn(async move {
                     // Beside all that a probe waits for: a slow round is no stall.
                     select! {
                         () = probe => {}
-                        () = async { loop { heartbeat.beat().await } } => {}
+                        () = heartbeat.keep_beating() => {}
                     }
                 });
             }

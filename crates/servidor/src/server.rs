@@ -97,8 +97,8 @@ impl Serving {
             let kernels = (0..threads).map(|_| Linux::new()).collect::<io::Result<Vec<_>>>()?;
             let (server, event_loops) = Server::assemble(kernels, listeners, settings, context);
             for event_loop in event_loops {
-                let pulse = watchdog.pulse();
-                start_thread(move || event_loop.run(&pulse), report.clone())?;
+                let heartbeat = watchdog.heartbeat();
+                start_thread(move || event_loop.run(&heartbeat), report.clone())?;
             }
             Ok(server)
         };

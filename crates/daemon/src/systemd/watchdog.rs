@@ -6,30 +6,26 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Knows whether every heart beats, as long as which systemd's watchdog gets its pings.
+/// Knows whether every task and thread still sends its heartbeat. Only then is systemd's watchdog pinged.
 #[derive(Clone, Debug)]
 pub struct Watchdog {
     timeout: Option<Duration>,
-    hearts: Arc<Mutex<Vec<Heart>>>,
+    watched: Arc<Mutex<Vec<Watched>>>,
 }
 
+/// A heartbeat, as the watchdog sees it.
 #[derive(Debug)]
-struct Heart {
+struct Watched {
     beats: Arc<AtomicU64>,
+    /// At the last check.
     seen: u64,
 }
 
-/// The proof that a task is still polled: a branch beside whatever the task waits for.
+/// Shows that a task is still polled, or that a thread still runs its loop.
 #[derive(Debug)]
 pub struct Heartbeat {
     beats: Arc<AtomicU64>,
-    interval: Option<Interval>,
-}
-
-/// The proof that a thread still goes its rounds; as a [`Heartbeat`], but for those who wait by themselves.
-#[derive(Debug)]
-pub struct Pulse {
-    beats: Arc<AtomicU64>,
+    /// The longest time between two beats. None where no watchdog is set.
     period: Option<Duration>,
 }
 
@@ -40,45 +36,34 @@ impl Watchdog {
     }
 
     fn new(timeout: Option<Duration>) -> Self {
-        Self { timeout: timeout.filter(|timeout| !timeout.is_zero()), hearts: Arc::default() }
+        Self { timeout: timeout.filter(|timeout| !timeout.is_zero()), watched: Arc::default() }
     }
 
-    /// A heartbeat that must be polled from now on, until it is dropped.
+    /// A heartbeat, which is checked from now on until it is dropped.
     pub fn heartbeat(&self) -> Heartbeat {
-        Heartbeat { beats: self.heart(), interval: self.timeout.map(|timeout| ticks(timeout / 4)) }
-    }
-
-    /// A pulse that must beat from now on, until it is dropped.
-    pub fn pulse(&self) -> Pulse {
-        Pulse { beats: self.heart(), period: self.timeout.map(|timeout| timeout / 4) }
-    }
-
-    fn heart(&self) -> Arc<AtomicU64> {
         let beats = Arc::new(AtomicU64::new(0));
         if self.timeout.is_some() {
-            self.hearts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(Heart { beats: Arc::clone(&beats), seen: u64::MAX });
+            let watched = Watched { beats: Arc::clone(&beats), seen: u64::MAX };
+            self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
         }
-        beats
+        Heartbeat { beats, period: self.timeout.map(|timeout| timeout / 4) }
     }
 
-    /// Ticks at half the time-out; never where no watchdog is set.
+    /// Ticks at half the timeout, or never where no watchdog is set.
     pub fn ticks(&self) -> Ticks {
         Ticks(self.timeout.map(|timeout| ticks(timeout / 2)))
     }
 
-    /// Whether every heart has beaten since the last call.
+    /// Whether there was a beat of every heartbeat since the last call.
     pub fn all_beat(&self) -> bool {
-        let mut hearts = self.hearts.lock().unwrap_or_else(PoisonError::into_inner);
-        // A task that ended took its heartbeat along: that it may end is for others to judge.
-        hearts.retain(|heart| Arc::strong_count(&heart.beats) > 1);
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        // A task that ended has dropped its heartbeat. Whether it may end is checked elsewhere.
+        watched.retain(|each| Arc::strong_count(&each.beats) > 1);
         let mut all = true;
-        for heart in hearts.iter_mut() {
-            let beats = heart.beats.load(Ordering::Relaxed);
-            all &= beats != heart.seen;
-            heart.seen = beats;
+        for each in watched.iter_mut() {
+            let beats = each.beats.load(Ordering::Relaxed);
+            all &= beats != each.seen;
+            each.seen = beats;
         }
         all
     }
@@ -107,20 +92,7 @@ impl Ticks {
 }
 
 impl Heartbeat {
-    /// Resolves at every beat; never where no watchdog is set, so that it wakes nobody.
-    pub async fn beat(&mut self) {
-        match &mut self.interval {
-            Some(interval) => {
-                interval.tick().await;
-                self.beats.fetch_add(1, Ordering::Relaxed);
-            }
-            None => std::future::pending().await,
-        }
-    }
-}
-
-impl Pulse {
-    /// Beats.
+    /// For a thread that runs its own loop: shows that it does.
     #[inline]
     pub fn beat(&self) {
         if self.period.is_some() {
@@ -128,9 +100,20 @@ impl Pulse {
         }
     }
 
-    /// By when it must beat again if it does so at `now`; never where no watchdog is set.
+    /// When the next beat is due after one at `now`. None where no watchdog is set.
     pub fn due_after(&self, now: Instant) -> Option<Instant> {
         self.period.map(|period| now + period)
+    }
+
+    /// For a task: beats for as long as it is polled, beside whatever the task waits for. Never resolves, and wakes nobody
+    /// where no watchdog is set.
+    pub async fn keep_beating(&self) {
+        let Some(period) = self.period else { return std::future::pending().await };
+        let mut ticks = ticks(period);
+        loop {
+            ticks.tick().await;
+            self.beat();
+        }
     }
 }
 
@@ -138,60 +121,69 @@ impl Pulse {
 mod tests {
     use super::*;
 
+    const TIMEOUT: Duration = Duration::from_secs(8);
+
+    /// Polls the tasks of these heartbeats for half the timeout, which is when the watchdog checks.
+    async fn poll_for_a_while(heartbeats: &[&Heartbeat]) {
+        for heartbeat in heartbeats {
+            let outcome = tokio::time::timeout(TIMEOUT / 2, heartbeat.keep_beating()).await;
+            assert!(outcome.is_err(), "it never resolves");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_heart_that_stops_stops_the_pings() {
-        let watchdog = Watchdog::new(Some(Duration::from_secs(8)));
-        let mut alive = watchdog.heartbeat();
-        let mut stuck = watchdog.heartbeat();
-        alive.beat().await;
-        stuck.beat().await;
+    async fn a_task_that_is_not_polled_stops_the_pings() {
+        let watchdog = Watchdog::new(Some(TIMEOUT));
+        let (alive, stuck) = (watchdog.heartbeat(), watchdog.heartbeat());
+        poll_for_a_while(&[&alive, &stuck]).await;
         assert!(watchdog.all_beat());
-        alive.beat().await;
-        assert!(!watchdog.all_beat(), "one heart did not beat");
-        alive.beat().await;
-        stuck.beat().await;
-        assert!(watchdog.all_beat(), "both beat again");
+        poll_for_a_while(&[&alive]).await;
+        assert!(!watchdog.all_beat(), "one task was not polled");
+        poll_for_a_while(&[&alive, &stuck]).await;
+        assert!(watchdog.all_beat(), "both were polled again");
         drop(stuck);
-        alive.beat().await;
-        assert!(watchdog.all_beat(), "a heart that ended is not missed");
+        poll_for_a_while(&[&alive]).await;
+        assert!(watchdog.all_beat(), "a task that ended is not missed");
     }
 
     #[test]
-    fn a_pulse_that_stops_stops_the_pings() {
-        let watchdog = Watchdog::new(Some(Duration::from_secs(8)));
-        let (alive, stuck) = (watchdog.pulse(), watchdog.pulse());
+    fn a_thread_that_is_stuck_stops_the_pings() {
+        let watchdog = Watchdog::new(Some(TIMEOUT));
+        let (alive, stuck) = (watchdog.heartbeat(), watchdog.heartbeat());
         assert!(watchdog.all_beat(), "a thread that has just started gets time for its first round");
         alive.beat();
-        assert!(!watchdog.all_beat(), "one pulse did not beat");
+        assert!(!watchdog.all_beat(), "one thread did not beat");
         alive.beat();
         stuck.beat();
         assert!(watchdog.all_beat(), "both beat again");
         drop(stuck);
         alive.beat();
-        assert!(watchdog.all_beat(), "a pulse that ended is not missed");
-        assert!(!watchdog.all_beat(), "nor does its end stand for the other's beats");
+        assert!(watchdog.all_beat(), "a thread that ended is not missed");
+        assert!(!watchdog.all_beat(), "nor does its end count as a beat of the other");
     }
 
     #[test]
-    fn a_pulse_is_due_four_times_within_the_timeout() {
+    fn a_beat_is_due_four_times_within_the_timeout() {
         let now = Instant::now();
-        let pulse = Watchdog::new(Some(Duration::from_secs(8))).pulse();
-        assert_eq!(pulse.due_after(now), Some(now + Duration::from_secs(2)));
+        let heartbeat = Watchdog::new(Some(TIMEOUT)).heartbeat();
+        assert_eq!(heartbeat.due_after(now), Some(now + TIMEOUT / 4));
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_a_watchdog_nothing_wakes() {
         for watchdog in [None, Some(Duration::ZERO)].map(Watchdog::new) {
-            let pulse = watchdog.pulse();
-            pulse.beat();
-            assert_eq!(pulse.due_after(Instant::now()), None);
-            assert!(watchdog.hearts.lock().expect("no holder panics").is_empty(), "nobody to look after");
+            let heartbeat = watchdog.heartbeat();
+            heartbeat.beat();
+            assert_eq!(heartbeat.due_after(Instant::now()), None);
+            assert!(
+                watchdog.watched.lock().expect("no holder panics").is_empty(),
+                "there is nothing to check"
+            );
         }
         let watchdog = Watchdog::new(None);
-        let mut heartbeat = watchdog.heartbeat();
-        let mut ticks = watchdog.ticks();
+        let (heartbeat, mut ticks) = (watchdog.heartbeat(), watchdog.ticks());
         let waited = tokio::time::timeout(Duration::from_hours(1), async {
-            tokio::select! { () = heartbeat.beat() => {}, () = ticks.next() => {} }
+            tokio::select! { () = heartbeat.keep_beating() => {}, () = ticks.next() => {} }
         });
         assert!(waited.await.is_err());
     }

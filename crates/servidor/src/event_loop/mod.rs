@@ -10,7 +10,7 @@ mod lingering;
 use std::io;
 use std::time::Instant;
 
-use daemon::systemd::watchdog::Pulse;
+use daemon::systemd::watchdog::Heartbeat;
 
 use self::acceptor::Acceptor;
 pub(crate) use self::acceptor::Listening;
@@ -52,14 +52,14 @@ impl<K: Kernel> EventLoop<K> {
         self.settle();
     }
 
-    /// Runs until no connection is left and none will come. `pulse` shows that it goes on.
+    /// Runs until no connection is left and none will come. `heartbeat` shows that it still runs.
     ///
     /// # Errors
     ///
     /// If the kernel does not let it wait or accept any more.
-    pub(crate) fn run(mut self, pulse: &Pulse) -> io::Result<()> {
-        while self.turn(pulse.due_after(self.connections.env.now))? {
-            pulse.beat();
+    pub(crate) fn run(mut self, heartbeat: &Heartbeat) -> io::Result<()> {
+        while self.turn(heartbeat.due_after(self.connections.env.now))? {
+            heartbeat.beat();
         }
         Ok(())
     }
