@@ -8,17 +8,31 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// How many connections the kernel may hold for us; it lowers this to `net.core.somaxconn` by itself.
 pub const BACKLOG: i32 = 1024;
 
-/// An address that cannot be bound.
+/// Why nothing listens on an address of the settings.
 #[derive(Debug, thiserror::Error)]
-#[error("{setting} = {address}: cannot be bound")]
-pub struct BindError {
-    /// The setting that names the address.
-    pub setting: &'static str,
-    /// The address.
-    pub address: SocketAddr,
-    /// What the kernel said.
-    #[source]
-    pub error: io::Error,
+pub enum ListenError {
+    /// The address cannot be bound.
+    #[error("{setting} = {address}: cannot be bound")]
+    Bind {
+        /// The setting that names the address.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
+    /// The address is bound, but the socket cannot be used.
+    #[error("{setting} = {address}: the socket cannot be used")]
+    Use {
+        /// The setting that names the address.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
 }
 
 /// A socket that listens.
@@ -39,20 +53,29 @@ pub struct Listener {
 /// # Errors
 ///
 /// If one cannot be bound.
-pub fn open_own(setting: &'static str, addresses: &[SocketAddr]) -> anyhow::Result<Vec<Listener>> {
-    let bound = addresses.iter().map(|&address| {
-        let socket = bind(address).map_err(|error| BindError { setting, address, error })?;
-        Ok(Listener { address: socket.local_addr()?, socket, inherited: false, outlives: false })
+pub fn open_own(setting: &'static str, addresses: &[SocketAddr]) -> Result<Vec<Listener>, ListenError> {
+    let bound = addresses.iter().map(|&wanted| {
+        let (socket, address) = bind(setting, wanted)?;
+        Ok(Listener { socket, address, inherited: false, outlives: false })
     });
     bound.collect()
 }
 
-/// Listens on `address`; an IPv6 address takes no IPv4 peers.
+/// Listens on `wanted`, which is the value of `setting`. Returns the address that it has been given, too.
 ///
 /// # Errors
 ///
 /// If the address is taken, not ours, or not allowed.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(
+    setting: &'static str,
+    wanted: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let bound = socket_at(wanted).and_then(|socket| socket.local_addr().map(|address| (socket, address)));
+    bound.map_err(|error| ListenError::Bind { setting, address: wanted, error })
+}
+
+/// A socket that listens on `address`. An IPv6 address takes no IPv4 peers.
+fn socket_at(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;

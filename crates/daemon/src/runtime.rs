@@ -1,19 +1,32 @@
 //! The runtime that a daemon runs in.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-
-use anyhow::{Context as _, anyhow};
 
 /// For tasks that are cut short at the end to say so; a name look-up that hangs is not waited for.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// Runs `daemon` to its end on so many threads.
+/// Why a daemon could not run, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// There are no threads or no files for it.
+    #[error("the runtime cannot be started")]
+    Start(#[source] io::Error),
+    /// A bug of this program.
+    #[error("the daemon's own task panicked")]
+    Panicked,
+}
+
+/// Runs `daemon` to its end on this many threads.
 ///
 /// # Errors
 ///
-/// If threads cannot be had, if `daemon` panics, or what it says.
-pub fn run<T>(threads: usize, daemon: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// If the runtime cannot be started, if `daemon` panics, or if it fails.
+pub fn run<T, E: From<RuntimeError>>(
+    threads: usize,
+    daemon: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     let mut builder = match threads {
         // One thread has nobody to share its work with, and then sharing need not be prepared for.
         1 => tokio::runtime::Builder::new_current_thread(),
@@ -24,11 +37,11 @@ pub fn run<T>(threads: usize, daemon: impl Future<Output = anyhow::Result<T>>) -
         .thread_name("worker")
         .enable_all()
         .build()
-        .context("the runtime cannot be started")?;
-    // What has told of a panic is the log: here it is a failed run like any other.
+        .map_err(RuntimeError::Start)?;
+    // The panic hook has logged the panic. Here it is a failed run like any other.
     let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(daemon)));
     runtime.shutdown_timeout(LAST_WORDS);
-    outcome.unwrap_or_else(|_| Err(anyhow!("the daemon's own task panicked")))
+    outcome.unwrap_or_else(|_| Err(RuntimeError::Panicked.into()))
 }
 
 #[cfg(test)]
@@ -37,8 +50,9 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_failed_run() {
-        let outcome: anyhow::Result<()> = run(1, async { panic!("a fault of this program") });
-        assert!(outcome.is_err());
-        assert!(run(1, async { Ok(7) }).is_ok_and(|seven| seven == 7));
+        let panicked = run::<(), RuntimeError>(1, async { panic!("a bug of this program") });
+        assert!(matches!(panicked, Err(RuntimeError::Panicked)));
+        let returned = run::<_, RuntimeError>(1, async { Ok(7) });
+        assert!(returned.is_ok_and(|seven| seven == 7));
     }
 }

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use crate::container;
+use crate::exit::in_one_line;
 use crate::logging::Logging;
 use crate::metrics::telemetry::Telemetry;
 use crate::phase::Phase;
@@ -43,6 +43,17 @@ pub trait Supervised: Send + Sync {
     fn own_metrics(&self) -> String {
         String::new()
     }
+}
+
+/// Why a daemon that still runs has failed: one of its tasks is gone.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// It returned.
+    #[error("a task of the daemon ended by itself")]
+    Ended,
+    /// It panicked.
+    #[error("a task of the daemon failed")]
+    Failed(#[source] JoinError),
 }
 
 /// Everything that is not the daemon's own work.
@@ -126,7 +137,7 @@ impl<D: Supervised> Supervisor<D> {
     /// # Errors
     ///
     /// If one of `tasks`, all of which should outlive this, ends or panics.
-    pub async fn until_stop(&mut self, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+    pub async fn until_stop(&mut self, tasks: &mut JoinSet<()>) -> Result<(), TaskError> {
         loop {
             tokio::select! {
                 request = self.requests.next() => match request {
@@ -134,10 +145,9 @@ impl<D: Supervised> Supervisor<D> {
                     Request::Reload => self.reload(),
                     Request::Report => self.daemon.report(self.begun.elapsed()),
                 },
-                Some(ended) = tasks.join_next() => match ended {
-                    Ok(()) => bail!("a task of the daemon ended by itself"),
-                    Err(error) => return Err(error).context("a task of the daemon failed"),
-                },
+                Some(ended) = tasks.join_next() => {
+                    return Err(ended.map_or_else(TaskError::Failed, |()| TaskError::Ended));
+                }
                 _ = self.upkeep.tick() => self.do_upkeep(),
                 () = self.pings.next() => self.ping(),
                 () = self.notifier.resend() => {}
@@ -222,7 +232,7 @@ impl<D: Supervised> Supervisor<D> {
         let checked =
             read.and_then(|settings: Settings<D::Own>| match settings.own.claim(&settings.common) {
                 Ok(()) => Ok(settings),
-                Err(error) => Err(format!("{error:#}")),
+                Err(error) => Err(in_one_line(&error)),
             });
         self.telemetry.reloaded(checked.is_ok());
         checked

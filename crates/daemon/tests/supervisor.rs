@@ -1,5 +1,6 @@
 //! A daemon that has lost one of its tasks is no daemon any more: its run fails.
 
+use std::error::Error;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -71,9 +72,10 @@ async fn a_task_that_ends_or_panics_fails_the_run() {
         let mut supervisor =
             Supervisor::new(Arc::new(Idler), source, settings, requests, logging, telemetry, watchdog);
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move { assert!(!panics, "a fault of this program") });
+        tasks.spawn(async move { assert!(!panics, "a bug of this program") });
         let outcome = tokio::time::timeout(Duration::from_mins(1), supervisor.until_stop(&mut tasks)).await;
         let outcome = outcome.expect("it does not go on as if nothing had happened");
+        let outcome = outcome.map_err(Box::<dyn Error>::from);
         assert_eq!(exit::conclude(outcome), ExitCode::FAILURE, "panics: {panics}");
     }
 }

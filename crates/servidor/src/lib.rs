@@ -23,4 +23,4 @@ pub mod simulation;
 
 pub use context::Context;
 pub use metrics::Metrics;
-pub use server::Serving;
+pub use server::{ServerError, Serving};

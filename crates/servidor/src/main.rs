@@ -85,5 +85,5 @@ async fn serve(
     let mut drained = Ok(());
     supervisor.drain(patience, async { drained = serving.ended().await }).await;
     context.log_stopped();
-    stop.and(drained)
+    Ok(stop.and(drained)?)
 }

@@ -1,14 +1,15 @@
 //! The event loops together, and the threads that they run on.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow};
 use daemon::listener::Listener;
+use daemon::supervisor::TaskError;
 use daemon::systemd::watchdog::Watchdog;
 use rustix::net::sockopt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -27,6 +28,41 @@ use crate::settings::{Own, Settings};
 const SEND_BUFFER: usize = 8 * 1024;
 /// The receive buffer: what a peer can send while nothing is read from it.
 const RECEIVE_BUFFER: usize = 12 * 1024;
+
+/// Why the server cannot start, or has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The buffers of a listener's connections cannot be set.
+    #[error("listen = {address}: the sizes of socket buffers cannot be set")]
+    Buffers {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
+    /// There are no files or no threads for the event loops.
+    #[error("worker-threads = {threads}")]
+    EventLoops {
+        /// How many there should be.
+        threads: usize,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
+    /// The kernel does not let an event loop go on.
+    #[error("an event loop failed")]
+    Failed(#[source] io::Error),
+    /// A bug of this program.
+    #[error("an event loop panicked")]
+    Panicked,
+    /// A bug of this program.
+    #[error("an event loop ended by itself")]
+    Ended,
+    /// Another task of the daemon is gone.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
 
 /// Reaches all event loops.
 pub(crate) struct Server<K: Kernel> {
@@ -73,7 +109,7 @@ impl<K: Kernel> Server<K> {
 pub struct Serving {
     server: Server<Linux>,
     /// How each event loop ended.
-    ended: UnboundedReceiver<anyhow::Result<()>>,
+    ended: UnboundedReceiver<Result<(), ServerError>>,
 }
 
 impl Serving {
@@ -87,11 +123,11 @@ impl Serving {
         settings: &Settings,
         context: &Arc<Context>,
         watchdog: &Watchdog,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, ServerError> {
         let threads = settings.common.worker_threads.get();
         let addresses: Vec<_> =
             listeners.iter().map(|listener| (listener.address, listener.inherited)).collect();
-        let listeners = listeners.into_iter().map(prepared).collect::<io::Result<Vec<_>>>()?;
+        let listeners = listeners.into_iter().map(prepared).collect::<Result<Vec<_>, _>>()?;
         let (report, ended) = unbounded_channel();
         let start = || -> io::Result<Server<Linux>> {
             let kernels = (0..threads).map(|_| Linux::new()).collect::<io::Result<Vec<_>>>()?;
@@ -102,7 +138,7 @@ impl Serving {
             }
             Ok(server)
         };
-        let server = start().with_context(|| format!("worker-threads = {threads}"))?;
+        let server = start().map_err(|error| ServerError::EventLoops { threads, error })?;
         for (address, inherited) in addresses {
             let max_connections = context.limit.limit();
             tracing::info!(%address, max_connections, inherited, "listening");
@@ -117,15 +153,15 @@ impl Serving {
     /// If an event loop fails, or what `stop` says.
     pub async fn until_stop(
         &mut self,
-        stop: impl Future<Output = anyhow::Result<()>>,
+        stop: impl Future<Output = Result<(), TaskError>>,
         mut settings: watch::Receiver<Arc<Settings>>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), ServerError> {
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
-                outcome = &mut stop => return outcome,
+                outcome = &mut stop => return Ok(outcome?),
                 Some(outcome) = self.ended.recv() => {
-                    return outcome.and(Err(anyhow!("an event loop ended by itself")));
+                    return outcome.and(Err(ServerError::Ended));
                 }
                 Ok(()) = settings.changed() => {
                     let own = Arc::new(settings.borrow_and_update().own.clone());
@@ -145,7 +181,7 @@ impl Serving {
     /// # Errors
     ///
     /// If one of them failed.
-    pub async fn ended(&mut self) -> anyhow::Result<()> {
+    pub async fn ended(&mut self) -> Result<(), ServerError> {
         let mut outcome = Ok(());
         while let Some(ended) = self.ended.recv().await {
             outcome = outcome.and(ended);
@@ -157,21 +193,22 @@ impl Serving {
 /// Accepted sockets inherit the sizes of a listener's buffers.
 fn prepared(
     Listener { socket, address, outlives, .. }: Listener,
-) -> io::Result<Listening<std::net::TcpListener>> {
-    sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
-    sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
+) -> Result<Listening<TcpListener>, ServerError> {
+    sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)
+        .and_then(|()| sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER))
+        .map_err(|error| ServerError::Buffers { address, error: error.into() })?;
     Ok(Listening { socket, address, outlives })
 }
 
 /// Runs an event loop on a thread of its own, which reports how it ended.
 fn start_thread(
     event_loop: impl FnOnce() -> io::Result<()> + Send + 'static,
-    report: UnboundedSender<anyhow::Result<()>>,
+    report: UnboundedSender<Result<(), ServerError>>,
 ) -> io::Result<()> {
     thread::Builder::new().name("event loop".to_owned()).spawn(move || {
         let outcome = match catch_unwind(AssertUnwindSafe(event_loop)) {
-            Ok(outcome) => outcome.context("an event loop failed"),
-            Err(_) => Err(anyhow!("an event loop panicked")),
+            Ok(outcome) => outcome.map_err(ServerError::Failed),
+            Err(_) => Err(ServerError::Panicked),
         };
         // Nobody listens any more once the daemon has ended.
         let _ = report.send(outcome);

@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Context as _;
 use daemon::open_files::allow_open_files;
-use daemon::settings::{Count, List, MetricsListen, Networks, Period, Program, Value};
+use daemon::settings::{ClaimError, Count, List, MetricsListen, Networks, Period, Program, Value};
 
 /// All settings of `servidor`.
 pub type Settings = daemon::settings::Settings<Own>;
@@ -69,7 +68,7 @@ daemon::settings! {
         let connections = settings.max_connections.get();
         let event_loops = common.worker_threads.get() as u64;
         allow_open_files(u64::from(connections) + event_loops * FILES_OF_AN_EVENT_LOOP + OTHER_FILES)
-            .with_context(|| format!("max-connections = {connections}"))
+            .map_err(|error| ClaimError { setting: "max-connections", value: connections.to_string(), error })
     }
 }
 

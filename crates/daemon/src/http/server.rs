@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use super::clients::{Clients, HasAsked};
 use super::{hosts, page};
 use crate::accept::{AcceptErrors, AfterError, PAUSE};
-use crate::listener::Listener;
+use crate::listener::{ListenError, Listener};
 use crate::phase::Phase;
 use crate::settings::{HostNames, MetricsListen};
 use crate::systemd::descriptors::Descriptors;
@@ -69,18 +69,19 @@ pub async fn open(
     notifier: &mut Notifier,
     settings: MetricsListen,
     is_given: bool,
-) -> anyhow::Result<Option<TcpListener>> {
+) -> Result<Option<TcpListener>, ListenError> {
+    const SETTING: &str = "metrics-listen";
     let configured = match settings {
         MetricsListen::Off => Vec::new(),
         MetricsListen::At(address) => vec![address],
     };
-    let listeners =
-        store::open(descriptors, notifier, "metrics", "metrics-listen", &configured, is_given).await?;
+    let listeners = store::open(descriptors, notifier, "metrics", SETTING, &configured, is_given).await?;
     let Some(Listener { socket, address, inherited, .. }) = listeners.into_iter().next() else {
         return Ok(None);
     };
     tracing::info!(%address, inherited, "metrics listening");
-    Ok(Some(TcpListener::from_std(socket)?))
+    let listener = TcpListener::from_std(socket);
+    listener.map(Some).map_err(|error| ListenError::Use { setting: SETTING, address, error })
 }
 
 /// Answers until the process ends, or the listener does not listen any more.

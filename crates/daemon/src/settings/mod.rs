@@ -23,6 +23,8 @@ pub use start::{Defaults, Extra, Program, REVISION, Start, VERSION, command, sch
 pub use suggestions::Suggestions;
 pub use value::{Count, List, Period, Value};
 
+use crate::open_files::OpenFilesError;
+
 /// What is known about a setting before any value is.
 #[derive(Clone, Debug)]
 pub struct Setting {
@@ -101,9 +103,22 @@ pub trait Section: Clone + PartialEq + Send + Sync + 'static {
     /// # Errors
     ///
     /// Why it does not, naming the setting.
-    fn claim(&self, _common: &Common) -> anyhow::Result<()> {
+    fn claim(&self, _common: &Common) -> Result<(), ClaimError> {
         Ok(())
     }
+}
+
+/// What a setting asks for, and this machine does not grant.
+#[derive(Debug, thiserror::Error)]
+#[error("{setting} = {value}")]
+pub struct ClaimError {
+    /// The setting.
+    pub setting: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Why not.
+    #[source]
+    pub error: OpenFilesError,
 }
 
 /// The settings of a daemon: its own, and those that both have.
@@ -191,7 +206,7 @@ macro_rules! settings {
                 $contradictions
             } )?
 
-            $( fn claim(&self, $beside: &$crate::settings::Common) -> ::anyhow::Result<()> {
+            $( fn claim(&self, $beside: &$crate::settings::Common) -> Result<(), $crate::settings::ClaimError> {
                 let $claimant = self;
                 $claim
             } )?

@@ -11,7 +11,7 @@ use super::{
     Change, Fault, Faults, MetricsListen, NearMiss, Section, Setting, Settings, Source, Suggestions,
     default_config, effective_config,
 };
-use crate::exit::{Failure, complain};
+use crate::exit::{Failure, complain, in_one_line};
 
 /// What a daemon is called, and what is its own about its command line.
 #[derive(Clone, Copy)]
@@ -135,7 +135,7 @@ pub fn start<S: Section>(
     if flags.get_flag("check-config") {
         // A start claims it later, where the log can tell what went wrong.
         settings.own.claim(&settings.common).map_err(|error| {
-            refuse(Faults(vec![Fault { place: String::new(), problem: format!("{error:#}") }]))
+            refuse(Faults(vec![Fault { place: String::new(), problem: in_one_line(&error) }]))
         })?;
         for NearMiss { variable, expected } in source.near_misses::<S>() {
             let program = program.name;

@@ -1,15 +1,16 @@
 //! Listening sockets that outlive the process: those in the service manager's file descriptor store, and those that the
 //! operator hands over.
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
 use super::descriptors::{Descriptors, Inherited, Origin};
 use super::notifier::Notifier;
-use crate::listener::{BindError, Listener, bind};
+use crate::listener::{ListenError, Listener, bind};
 
 /// How long the service manager may take to close a socket.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,7 +24,7 @@ const BIND_RETRY: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 ///
-/// [`BindError`] if an address cannot be bound; else what the kernel says.
+/// If an address cannot be bound, or its socket not be stored.
 pub async fn open(
     descriptors: &mut Descriptors,
     notifier: &mut Notifier,
@@ -31,7 +32,7 @@ pub async fn open(
     setting: &'static str,
     configured: &[SocketAddr],
     is_given: bool,
-) -> anyhow::Result<Vec<Listener>> {
+) -> Result<Vec<Listener>, ListenError> {
     let is_stored = |socket: &Inherited| socket.origin == Origin::Store;
     let (stored, handed_over): (Vec<_>, Vec<_>) = descriptors.take(name).into_iter().partition(is_stored);
     if !handed_over.is_empty() {
@@ -44,7 +45,7 @@ pub async fn open(
     let may_wait = !closed.is_empty();
     if close_stored(notifier, name, setting, closed) {
         for socket in &kept {
-            notifier.store(name, socket.socket.try_clone()?.into());
+            notifier.store(name, duplicate(&socket.socket, setting, socket.address)?);
         }
     }
     let mut listeners = Vec::new();
@@ -53,16 +54,27 @@ pub async fn open(
             listeners.push(inherited(kept.swap_remove(index)));
             continue;
         }
-        let bound = if may_wait { bind_patiently(address, notifier).await } else { bind(address) };
-        let socket = bound.map_err(|error| BindError { setting, address, error })?;
-        let outlives = notifier.store(name, socket.try_clone()?.into());
-        listeners.push(Listener { address: socket.local_addr()?, socket, inherited: false, outlives });
+        let bound =
+            if may_wait { bind_patiently(setting, address, notifier).await } else { bind(setting, address) };
+        let (socket, address) = bound?;
+        let outlives = notifier.store(name, duplicate(&socket, setting, address)?);
+        listeners.push(Listener { socket, address, inherited: false, outlives });
     }
     Ok(listeners)
 }
 
 fn inherited(Inherited { socket, address, .. }: Inherited) -> Listener {
     Listener { socket, address, inherited: true, outlives: true }
+}
+
+/// A second descriptor of a socket, for the store.
+fn duplicate(
+    socket: &TcpListener,
+    setting: &'static str,
+    address: SocketAddr,
+) -> Result<OwnedFd, ListenError> {
+    let duplicate = socket.try_clone().map_err(|error| ListenError::Use { setting, address, error })?;
+    Ok(duplicate.into())
 }
 
 /// Closes stored sockets, here and in the store, which would otherwise go on queueing clients that nobody serves. Returns
@@ -94,11 +106,17 @@ fn warn_if_overruled(
 
 /// Binds an address that a stored socket may still cover, until the service manager has closed that. It does so in its own
 /// time, and does not say when.
-async fn bind_patiently(address: SocketAddr, notifier: &mut Notifier) -> io::Result<TcpListener> {
+async fn bind_patiently(
+    setting: &'static str,
+    address: SocketAddr,
+    notifier: &mut Notifier,
+) -> Result<(TcpListener, SocketAddr), ListenError> {
     let deadline = Instant::now() + CLOSE_TIMEOUT;
     loop {
-        match bind(address) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+        match bind(setting, address) {
+            Err(ListenError::Bind { error, .. })
+                if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline =>
+            {
                 tokio::select! { () = sleep(BIND_RETRY) => {}, () = notifier.resend() => {} }
             }
             bound => return bound,
@@ -113,8 +131,7 @@ mod tests {
     use super::*;
 
     fn stored() -> (Inherited, SocketAddr) {
-        let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
-        let address = socket.local_addr().expect("bound");
+        let (socket, address) = bind("listen", SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         (Inherited { name: "servidor".to_owned(), socket, address, origin: Origin::Store }, address)
     }
 
