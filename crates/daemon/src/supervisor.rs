@@ -13,7 +13,7 @@ use crate::exit::in_one_line;
 use crate::logging::Logging;
 use crate::metrics::telemetry::Telemetry;
 use crate::phase::Phase;
-use crate::settings::{Change, Faults, NearMiss, Section, Setting, Settings, Source};
+use crate::settings::{Change, NearMiss, Section, Setting, SettingErrors, Settings, Source};
 use crate::signals::{Request, Requests};
 use crate::systemd::notifier::Notifier;
 use crate::systemd::watchdog::{Ticks, Watchdog};
@@ -228,7 +228,7 @@ impl<D: Supervised> Supervisor<D> {
     }
 
     fn read_again(&self) -> Result<Settings<D::Own>, String> {
-        let read = self.source.read_again().map_err(|faults: Faults| faults.in_one_line());
+        let read = self.source.read_again().map_err(|errors: SettingErrors| errors.in_one_line());
         let checked =
             read.and_then(|settings: Settings<D::Own>| match settings.own.claim(&settings.common) {
                 Ok(()) => Ok(settings),

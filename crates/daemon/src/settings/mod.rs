@@ -1,10 +1,10 @@
 //! One declaration for each setting gives its field, flag, variable, TOML key, default, help and manual entry.
 //!
-//! Departing from serde's derive, values are read from spanned TOML by hand, so that every fault of every source is
+//! Departing from serde's derive, values are read from spanned TOML by hand, so that every error of every source is
 //! told in one go.
 
 mod common;
-mod fault;
+mod error;
 mod file;
 mod misuse;
 mod near_miss;
@@ -15,7 +15,7 @@ mod suggestions;
 mod value;
 
 pub use common::{Common, HostNames, LogFormat, LogLevel, MetricsListen, Networks, WorkerThreads};
-pub use fault::{Fault, Faults};
+pub use error::{SettingError, SettingErrors};
 pub use near_miss::NearMiss;
 pub use print::{default_config, effective_config};
 pub use source::{Given, Source};
@@ -84,7 +84,7 @@ pub trait Section: Clone + PartialEq + Send + Sync + 'static {
     /// All its settings, in the order of their declaration.
     fn schema() -> Vec<Setting>;
 
-    /// Parses every value given; `None` if one was faulty, which `source` then tells.
+    /// Parses every value given; `None` if one was wrong, which `source` then tells.
     fn read(source: &mut Given) -> Option<Self>;
 
     /// Each setting's value in TOML, in the order of [`Section::schema`].
@@ -186,7 +186,7 @@ macro_rules! settings {
             }
 
             fn read(source: &mut $crate::settings::Given) -> Option<Self> {
-                // All are read before the first fault returns: every fault is to be told.
+                // All are read before the first error returns: every error is to be told.
                 $( let $field = source.take::<$Type>(stringify!($field)); )+
                 Some(Self { $( $field: $field? ),+ })
             }

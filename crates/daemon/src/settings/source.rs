@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::fault::{Fault, Faults};
+use super::error::{SettingError, SettingErrors};
 use super::file;
 use super::near_miss::{NearMiss, near_misses};
 use super::value::Value;
@@ -41,7 +41,7 @@ struct Written {
     order: Order,
 }
 
-/// In which order faults are told: those of the file by their offset, then those of variables, then of flags.
+/// In which order errors are told: those of the file by their offset, then those of variables, then of flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
     File(usize),
@@ -49,12 +49,12 @@ enum Order {
     Flag,
 }
 
-/// All values given, weakest source first, and the faults found so far.
+/// All values given, weakest source first, and the errors found so far.
 #[derive(Debug)]
 pub struct Given {
     written: Vec<Written>,
     defaults: Vec<(String, &'static str)>,
-    faults: Vec<(Order, Fault)>,
+    errors: Vec<(Order, SettingError)>,
 }
 
 impl Source {
@@ -73,8 +73,8 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// All faults of all sources: a value is checked even where a stronger source overrides it.
-    pub(super) fn read<S: Section>(&mut self) -> Result<Settings<S>, Faults> {
+    /// All errors of all sources: a value is checked even where a stronger source overrides it.
+    pub(super) fn read<S: Section>(&mut self) -> Result<Settings<S>, SettingErrors> {
         let given = self.collect(&Settings::<S>::schema(), file::read);
         self.given = given.written.iter().map(|written| written.setting.clone()).collect();
         Self::check(given)
@@ -84,22 +84,22 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// As at the first time. A file that cannot be read again is a fault too.
-    pub fn read_again<S: Section>(&self) -> Result<Settings<S>, Faults> {
+    /// As at the first time. A file that cannot be read again is an error too.
+    pub fn read_again<S: Section>(&self) -> Result<Settings<S>, SettingErrors> {
         Self::check(self.collect(&Settings::<S>::schema(), file::read_again))
     }
 
-    fn check<S: Section>(mut given: Given) -> Result<Settings<S>, Faults> {
+    fn check<S: Section>(mut given: Given) -> Result<Settings<S>, SettingErrors> {
         let (own, common) = (S::read(&mut given), Common::read(&mut given));
-        let mut faults = given.faults_in_order();
-        if let (Some(own), Some(common), true) = (own, common, faults.is_empty()) {
+        let mut errors = given.errors_in_order();
+        if let (Some(own), Some(common), true) = (own, common, errors.is_empty()) {
             let contradictions = own.contradictions(&common).into_iter();
-            faults.extend(contradictions.map(|problem| Fault { place: String::new(), problem }));
-            if faults.is_empty() {
+            errors.extend(contradictions.map(|problem| SettingError { place: String::new(), problem }));
+            if errors.is_empty() {
                 return Ok(Settings { own, common });
             }
         }
-        Err(Faults(faults))
+        Err(SettingErrors(errors))
     }
 
     /// Whether any source gave the setting `name` at the start.
@@ -113,7 +113,7 @@ impl Source {
     }
 
     fn collect(&self, schema: &[Setting], read: fn(&Path) -> Result<String, String>) -> Given {
-        let mut given = Given { written: Vec::new(), defaults: Vec::new(), faults: Vec::new() };
+        let mut given = Given { written: Vec::new(), defaults: Vec::new(), errors: Vec::new() };
         for setting in schema {
             let default = self.defaults.iter().find(|(name, _)| *name == setting.name);
             given.defaults.push((setting.name.clone(), default.map_or(setting.default, |(_, value)| value)));
@@ -122,7 +122,9 @@ impl Source {
             match read(path) {
                 Ok(text) => given.file(path, &text, schema),
                 Err(problem) => {
-                    given.faults.push((Order::File(0), Fault { place: path.display().to_string(), problem }));
+                    given
+                        .errors
+                        .push((Order::File(0), SettingError { place: path.display().to_string(), problem }));
                 }
             }
         }
@@ -170,7 +172,7 @@ impl Given {
                 Ok(parsed) => value = Some(parsed),
                 Err(problem) => {
                     value = None;
-                    self.faults.push((written.order, Fault { place: written.place.clone(), problem }));
+                    self.errors.push((written.order, SettingError { place: written.place.clone(), problem }));
                 }
             }
         }
@@ -201,7 +203,7 @@ impl Given {
                 stubs = true;
                 error.message().replace('\n', ", ")
             };
-            self.faults.push((Order::File(span.start), Fault { place: place(span.start), problem }));
+            self.errors.push((Order::File(span.start), SettingError { place: place(span.start), problem }));
         }
         for (key, value) in document.get_ref() {
             let name = key.get_ref().as_ref();
@@ -212,7 +214,7 @@ impl Given {
                     continue;
                 }
                 let problem = format!("unknown key `{name}`, {}", known(name, schema));
-                self.faults.push((Order::File(offset), Fault { place: place(offset), problem }));
+                self.errors.push((Order::File(offset), SettingError { place: place(offset), problem }));
                 continue;
             };
             let offset = value.span().start;
@@ -224,15 +226,15 @@ impl Given {
                 order: Order::File(offset),
             });
         }
-        // A value that does not parse leaves a stub behind, whose own fault would only repeat the parser's.
+        // A value that does not parse leaves a stub behind, whose own error would only repeat the parser's.
         if stubs {
             self.written.clear();
         }
     }
 
-    fn faults_in_order(mut self) -> Vec<Fault> {
-        self.faults.sort_by_key(|(order, _)| *order);
-        self.faults.into_iter().map(|(_, fault)| fault).collect()
+    fn errors_in_order(mut self) -> Vec<SettingError> {
+        self.errors.sort_by_key(|(order, _)| *order);
+        self.errors.into_iter().map(|(_, error)| error).collect()
     }
 }
 

@@ -8,8 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use super::misuse::parse;
 use super::{
-    Change, Fault, Faults, MetricsListen, NearMiss, Section, Setting, Settings, Source, Suggestions,
-    default_config, effective_config,
+    Change, MetricsListen, NearMiss, Section, Setting, SettingError, SettingErrors, Settings, Source,
+    Suggestions, default_config, effective_config,
 };
 use crate::exit::{Failure, complain, in_one_line};
 
@@ -118,8 +118,8 @@ pub fn start<S: Section>(
             return ExitCode::SUCCESS;
         }
         let read = misuse.rest.map(|flags| source(program, &flags).read::<S>());
-        if let Some(Err(faults)) = read {
-            complain(program.name, faults);
+        if let Some(Err(errors)) = read {
+            complain(program.name, errors);
         }
         Failure::Settings.into()
     })?;
@@ -127,15 +127,15 @@ pub fn start<S: Section>(
         return Err(print(program.name, &default_config(program.name, &schema::<S>(program))));
     }
     let mut source = source(program, &flags);
-    let refuse = |faults: Faults| {
-        complain(program.name, faults);
+    let refuse = |errors: SettingErrors| {
+        complain(program.name, errors);
         ExitCode::from(Failure::Settings)
     };
     let settings = source.read::<S>().map_err(refuse)?;
     if flags.get_flag("check-config") {
         // A start claims it later, where the log can tell what went wrong.
         settings.own.claim(&settings.common).map_err(|error| {
-            refuse(Faults(vec![Fault { place: String::new(), problem: in_one_line(&error) }]))
+            refuse(SettingErrors(vec![SettingError { place: String::new(), problem: in_one_line(&error) }]))
         })?;
         for NearMiss { variable, expected } in source.near_misses::<S>() {
             let program = program.name;

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command};
 
-/// The values to offer. The setting itself refuses wrong ones, together with all other faults.
+/// The values to offer. The setting itself refuses wrong ones, together with all other errors.
 #[derive(Clone, Debug)]
 pub struct Suggestions(pub &'static [&'static str]);
 

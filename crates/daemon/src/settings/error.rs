@@ -4,14 +4,14 @@ use std::fmt;
 
 /// One thing that is wrong, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct SettingError {
     /// The file with line and column, the variable or the flag, with the value.
     pub place: String,
     /// What was expected there.
     pub problem: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for SettingError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.place.is_empty() {
             formatter.write_str(&self.problem)
@@ -23,24 +23,24 @@ impl fmt::Display for Fault {
 
 /// Everything that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Faults(pub Vec<Fault>);
+pub struct SettingErrors(pub Vec<SettingError>);
 
-impl fmt::Display for Faults {
+impl fmt::Display for SettingErrors {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
             1 => write!(formatter, "1 setting is wrong")?,
             count => write!(formatter, "{count} settings are wrong")?,
         }
-        for fault in &self.0 {
-            write!(formatter, "\n  {fault}")?;
+        for error in &self.0 {
+            write!(formatter, "\n  {error}")?;
         }
         Ok(())
     }
 }
 
-impl Faults {
+impl SettingErrors {
     /// All of it in one line, for the log.
     pub fn in_one_line(&self) -> String {
-        self.0.iter().map(Fault::to_string).collect::<Vec<_>>().join("; ")
+        self.0.iter().map(SettingError::to_string).collect::<Vec<_>>().join("; ")
     }
 }
