@@ -1,12 +1,12 @@
-//! What to do after an error of accept(2): the same for every listener.
+//! What to do after an error of accept(2). Every listener does the same.
 
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-/// How long nobody is accepted where trying again at once would fail again.
+/// How long a listener waits where trying again at once would fail again.
 pub const PAUSE: Duration = Duration::from_millis(100);
-/// Connections that fail one after the other: more are no coincidence.
+/// How many connections may fail in a row before the listener pauses.
 const MAX_IN_A_ROW: u32 = 16;
 
 /// What to do next.
@@ -14,28 +14,28 @@ const MAX_IN_A_ROW: u32 = 16;
 pub enum AfterError {
     /// Accept the next connection: this one ended while it was in the queue.
     Next,
-    /// Accept nobody for [`PAUSE`].
+    /// Accept no connection for [`PAUSE`].
     Pause,
-    /// Give up: the socket does not listen any more.
+    /// Give up: the socket no longer listens.
     GiveUp,
 }
 
-/// The errors that one listener has had since its last connection.
+/// The errors of one listener since its last connection.
 #[derive(Debug, Default)]
 pub struct AcceptErrors {
     in_a_row: u32,
 }
 
 impl AcceptErrors {
-    /// A connection was accepted, or none was there.
+    /// A connection was accepted, or none was waiting.
     pub fn reset(&mut self) {
         self.in_a_row = 0;
     }
 
-    /// Takes note of an error other than EAGAIN and EINTR.
+    /// Counts an error other than EAGAIN and EINTR, and decides what to do next.
     ///
-    /// Linux passes errors that are already pending on the new connection through accept(2). They ask for no pause,
-    /// unless there is no end of them. Errors that leave the connection in the queue do: a loop would spin.
+    /// On Linux accept(2) also returns errors that are pending on the new connection. They need no pause unless many come
+    /// in a row. Errors that leave the connection in the queue need one, because the event loop would spin.
     pub fn after(&mut self, error: Errno) -> AfterError {
         let next = match error {
             Errno::CONNABORTED
@@ -52,7 +52,7 @@ impl AcceptErrors {
             | Errno::TIMEDOUT => AfterError::Next,
             // EINVAL: it was shut down, from here or from another process.
             Errno::BADF | Errno::FAULT | Errno::INVAL | Errno::NOTSOCK => AfterError::GiveUp,
-            // Files or memory have run out, a security module or a firewall refuses, or it is unknown.
+            // No more files or memory, refused by a security module or a firewall, or unknown.
             _ => AfterError::Pause,
         };
         if next != AfterError::Next {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_leave_the_connection_in_the_queue_ask_for_a_pause() {
+    fn errors_that_leave_the_connection_in_the_queue_pause_the_listener() {
         for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::PERM, Errno::ACCESS] {
             assert_eq!(AcceptErrors::default().after(error), AfterError::Pause, "{error}");
         }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_in_a_row_end_in_a_pause_unless_a_connection_comes_between() {
+    fn many_errors_in_a_row_pause_the_listener_unless_a_connection_comes_between() {
         let mut errors = AcceptErrors::default();
         for round in 0..2 {
             for _ in 1..MAX_IN_A_ROW {

@@ -1,15 +1,15 @@
-//! Explains to the user of a container why its published ports lead nowhere.
+//! Logs why the published ports of a container do not work.
 
 use std::fs;
 use std::path::Path;
 
-/// Docker puts it into each container.
+/// Docker creates this file in each container.
 const MARK: &str = "/.dockerenv";
-/// The state LISTEN in the kernel's tables of sockets.
+/// The state LISTEN in the kernel's socket tables.
 const LISTEN: &str = "0A";
 
-/// Logs a line if this is a container of Docker's, in whose network namespace nothing listens beyond loopback: then no
-/// published port can be answered. A host whose network a container shares has other listeners, as a rule.
+/// Logs a hint if this is a Docker container and nothing in its network namespace listens beyond loopback: then no published
+/// port works. Where the container shares the host's network, the host usually has such listeners.
 pub(crate) fn explain_loopback() {
     if !Path::new(MARK).exists() {
         return;
@@ -22,7 +22,7 @@ pub(crate) fn explain_loopback() {
     }
 }
 
-/// Whether a line of the table is a socket that listens on an address that is not loopback.
+/// Whether a line of the table shows a socket that listens on an address other than loopback.
 fn listens_beyond_loopback(line: &str) -> bool {
     let mut fields = line.split_whitespace().skip(1);
     let (Some(local), Some(_remote), Some(state)) = (fields.next(), fields.next(), fields.next()) else {
@@ -31,7 +31,7 @@ fn listens_beyond_loopback(line: &str) -> bool {
     state == LISTEN && !is_loopback(local.split(':').next().unwrap_or_default())
 }
 
-/// The kernel shows an address as words of 32 bits, in hexadecimal and in the processor's own byte order.
+/// The kernel prints an address as hexadecimal words of 32 bits, in the processor's byte order.
 fn is_loopback(address: &str) -> bool {
     let Ok(word) = u32::from_str_radix(&address[address.len().saturating_sub(8)..], 16) else { return false };
     let last = word.to_ne_bytes();

@@ -10,7 +10,7 @@ use crate::listener::ListenError;
 use crate::logging::is_journal;
 use crate::open_files::OpenFilesError;
 
-/// How a run that did not succeed ends.
+/// Why a run failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The run itself failed.
@@ -43,9 +43,9 @@ impl From<Failure> for ExitCode {
     }
 }
 
-/// Tells on standard error why `program` ends before it logs. If nobody can be told, the exit status says it alone.
+/// Prints on standard error why `program` ends before it logs. If that fails, only the exit status says so.
 pub fn complain(program: &str, problem: impl Display) {
-    // The journal would take lines without a priority for news of no importance.
+    // The journal gives lines without a priority the level info.
     let priority = if is_journal() { "<3>" } else { "" };
     for line in format!("{program}: {problem}").lines() {
         let _ = writeln!(stderr(), "{priority}{line}");

@@ -1,7 +1,7 @@
-//! What both daemons share, and nothing of what they do: settings, logs, metrics, the HTTP side, signals, systemd.
+//! What both daemons share: settings, logs, metrics, the HTTP side, signals, systemd.
 //!
-//! This crate knows no number and no round. It decides no policy of either daemon: it is told names, defaults and
-//! what to call, and `main` wires it.
+//! This crate knows nothing about numbers or rounds, and decides nothing for either daemon. Each `main` passes it names,
+//! defaults and callbacks.
 
 pub mod accept;
 mod container;

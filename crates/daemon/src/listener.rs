@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// How many connections the kernel may hold for us; it lowers this to `net.core.somaxconn` by itself.
+/// How many connections the kernel may queue for a listener. It lowers this to `net.core.somaxconn` by itself.
 pub const BACKLOG: i32 = 1024;
 
 /// Why nothing listens on an address of the settings.
@@ -42,13 +42,13 @@ pub struct Listener {
     pub socket: TcpListener,
     /// Where it listens.
     pub address: SocketAddr,
-    /// Whether it was handed over.
+    /// Whether it was passed in by another process.
     pub inherited: bool,
-    /// Whether someone else holds it too, so that it outlives this process: its queue is then the successor's.
+    /// Whether another process holds it too. It then outlives this process, and its queue is left to the successor.
     pub outlives: bool,
 }
 
-/// Binds addresses for this process alone.
+/// Binds addresses for this process only.
 ///
 /// # Errors
 ///
@@ -80,9 +80,9 @@ fn socket_at(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    // Connections of the last run that linger in TIME_WAIT must not keep this one from its port.
+    // Connections of the last run that are still in TIME_WAIT must not block the port.
     socket.set_reuse_address(true)?;
-    // Accepted connections inherit it, which spares a system call each.
+    // Accepted connections inherit it, which saves one system call for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 ///
 /// # Errors
 ///
-/// The hard limit, where it is below `wanted`, or what the kernel says.
+/// If the hard limit is below `wanted`, or the kernel refuses.
 pub fn allow_open_files(wanted: u64) -> Result<(), OpenFilesError> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
@@ -22,7 +22,7 @@ pub fn allow_open_files(wanted: u64) -> Result<(), OpenFilesError> {
         .map_err(|error| OpenFilesError::Refused { wanted, error: error.into() })
 }
 
-/// Why so many files cannot be opened.
+/// Why the limit of open files cannot be raised.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenFilesError {
     /// The hard limit is lower.

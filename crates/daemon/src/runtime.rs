@@ -1,11 +1,11 @@
-//! The runtime that a daemon runs in.
+//! The tokio runtime that a daemon runs in.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// For tasks that are cut short at the end to say so; a name look-up that hangs is not waited for.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+/// How long the end waits for tasks that are cancelled. A name look-up that hangs is not waited for.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Why a daemon could not run, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub fn run<T, E: From<RuntimeError>>(
     daemon: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
     let mut builder = match threads {
-        // One thread has nobody to share its work with, and then sharing need not be prepared for.
+        // A single thread needs no work stealing.
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
@@ -40,7 +40,7 @@ pub fn run<T, E: From<RuntimeError>>(
         .map_err(RuntimeError::Start)?;
     // The panic hook has logged the panic. Here it is a failed run like any other.
     let outcome = catch_unwind(AssertUnwindSafe(|| runtime.block_on(daemon)));
-    runtime.shutdown_timeout(LAST_WORDS);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     outcome.unwrap_or_else(|_| Err(RuntimeError::Panicked.into()))
 }
 

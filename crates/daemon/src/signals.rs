@@ -1,4 +1,4 @@
-//! Signals, as what they ask for.
+//! Signals, as requests to the daemon.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,10 +12,10 @@ use rustix::fs::OFlags;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook_tokio::Signals;
 
-/// What an operator asks for.
+/// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// SIGTERM, SIGINT, and SIGHUP where the terminal is gone: finish, then stop.
+    /// SIGTERM, SIGINT, and SIGHUP after the terminal has closed: drain, then stop.
     Stop,
     /// SIGHUP: read the settings again.
     Reload,
@@ -31,8 +31,8 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Takes over the signals. A second SIGTERM or SIGINT ends the process at once, with 128 + its number. SIGHUP stays
-    /// ignored if it is, as under nohup(1).
+    /// Installs the handlers. A second SIGTERM or SIGINT ends the process at once, with 128 + its number. SIGHUP stays
+    /// ignored if it was, as under nohup(1).
     ///
     /// # Errors
     ///
@@ -40,9 +40,9 @@ impl Requests {
     ///
     /// # Panics
     ///
-    /// Outside a runtime.
+    /// If called outside a runtime.
     pub fn listen() -> io::Result<Self> {
-        // Signals coalesce, so a stream cannot count them: the handler itself must know that one came before.
+        // Signals coalesce, so a stream cannot count them. The handler itself must remember the first one.
         let stop_requested = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             signal_hook::flag::register_conditional_shutdown(
@@ -66,19 +66,19 @@ impl Requests {
         loop {
             match self.signals.next().await {
                 Some(SIGTERM | SIGINT) => return Request::Stop,
-                // Whoever closed the terminal can neither stop the daemon there nor see it.
+                // The user who closed the terminal can no longer stop the daemon from there.
                 Some(SIGHUP) if self.terminal.as_ref().is_some_and(is_hung_up) => return Request::Stop,
                 Some(SIGHUP) => return Request::Reload,
                 Some(SIGUSR1) => return Request::Report,
                 Some(_) => {}
-                // The stream ends only where it is closed, which nobody does.
+                // The stream ends only when its handle is closed, which nothing here does.
                 None => std::future::pending().await,
             }
         }
     }
 }
 
-/// Whether this process ignores `signal`: proc_pid_status(5). To ask the kernel by sigaction(2) takes unsafe code.
+/// Whether this process ignores `signal`: proc_pid_status(5). sigaction(2) would take unsafe code.
 fn is_ignored(signal: i32) -> bool {
     let Ok(status) = fs::read_to_string("/proc/self/status") else { return false };
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,4 @@
-//! Watches over a running daemon: signals, reloads, the watchdog, and the upkeep of logs and metrics each second.
+//! Runs what a daemon does beside its own work: signals, reloads, the watchdog, and the upkeep of logs and metrics.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,28 +18,28 @@ use crate::signals::{Request, Requests};
 use crate::systemd::notifier::Notifier;
 use crate::systemd::watchdog::{Ticks, Watchdog};
 
-/// The last quarter of a drain's time starts only when the rest has passed. If the process was stopped until then, the work
-/// still gets time to run.
+/// The last quarter of a drain's time starts only when the rest has passed. So connections still get some time if the process
+/// was suspended meanwhile.
 const LAST_TURN: u32 = 4;
 
-/// What a daemon tells about itself.
+/// What a daemon reports about itself.
 pub trait Supervised: Send + Sync {
     /// Its own settings.
     type Own: Section;
 
-    /// A short line with its counts, for `systemctl status`.
+    /// One short line with its counts, for `systemctl status`.
     fn status(&self) -> String;
 
-    /// What the page for people shows of it: sections, in HTML.
+    /// Its sections of the page for people, in HTML.
     fn page(&self) -> String;
 
     /// Logs its state in one line.
     fn report(&self, uptime: Duration);
 
-    /// Begins a new second for the budgets of its log events; says how many were suppressed in the last one.
+    /// Starts a new second for the budgets of its log events. Returns how many were suppressed in the last one.
     fn refill_budgets(&self, per_second: u32) -> u64;
 
-    /// Tells the recorder of what it does not know yet; returns the metrics beside it, in the exposition format.
+    /// Updates the recorder. Returns the metrics that the recorder does not keep, in the exposition format.
     fn own_metrics(&self) -> String {
         String::new()
     }
@@ -56,15 +56,15 @@ pub enum TaskError {
     Failed(#[source] JoinError),
 }
 
-/// Everything that is not the daemon's own work.
+/// See the module.
 pub struct Supervisor<D: Supervised> {
     daemon: Arc<D>,
     source: Source,
     settings: watch::Sender<Arc<Settings<D::Own>>>,
-    /// Those of the start: what needs a restart is still as they say.
+    /// The settings of the start. Those that need a restart still apply.
     started: Arc<Settings<D::Own>>,
     phase: watch::Sender<Phase>,
-    /// When the daemon started, by a clock that nobody sets.
+    /// When the daemon started, by the monotonic clock.
     begun: Instant,
     logging: Arc<Logging>,
     telemetry: Arc<Telemetry>,
@@ -79,7 +79,7 @@ pub struct Supervisor<D: Supervised> {
 }
 
 impl<D: Supervised> Supervisor<D> {
-    /// Takes over; nothing is told to anyone before [`Supervisor::ready`].
+    /// Nothing is reported to anyone before [`Supervisor::ready`].
     pub fn new(
         daemon: Arc<D>,
         source: Source,
@@ -115,28 +115,28 @@ impl<D: Supervised> Supervisor<D> {
         }
     }
 
-    /// How far the daemon is, now and later.
+    /// The daemon's phase, and its changes.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
 
-    /// What tells the service manager how the daemon is.
+    /// Sends messages to the service manager.
     pub fn notifier(&mut self) -> &mut Notifier {
         &mut self.notifier
     }
 
-    /// Says to the world that the daemon is at work.
+    /// Announces that the daemon is ready.
     pub fn ready(&mut self) {
         self.phase.send_replace(Phase::Ready);
         self.notifier.ready();
         container::explain_loopback();
     }
 
-    /// Watches until a stop is requested.
+    /// Runs until a stop is requested.
     ///
     /// # Errors
     ///
-    /// If one of `tasks`, all of which should outlive this, ends or panics.
+    /// If one of `tasks` ends or panics. None of them should.
     pub async fn until_stop(&mut self, tasks: &mut JoinSet<()>) -> Result<(), TaskError> {
         loop {
             tokio::select! {
@@ -155,7 +155,7 @@ impl<D: Supervised> Supervisor<D> {
         }
     }
 
-    /// Waits for `work` to end, at most `patience`; says whether it did.
+    /// Waits for `work` to end, at most `patience`. Returns whether it did.
     pub async fn drain(&mut self, patience: Duration, work: impl Future<Output = ()>) -> bool {
         self.phase.send_replace(Phase::Stopping);
         self.notifier.stopping(patience + Duration::from_secs(1));

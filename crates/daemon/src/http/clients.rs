@@ -1,4 +1,4 @@
-//! The clients of the HTTP side: so many at once, each with so much time.
+//! The clients of the HTTP side: limits on their number and their time.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,23 +11,23 @@ use tokio::select;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Clients at once.
+/// How many clients may be connected at the same time.
 const MAX_CLIENTS: usize = 32;
-/// How long a client may take to ask before a newer one can replace it.
+/// How long a client may take to send its request before a newer one can replace it.
 const TIME_TO_ASK: Duration = Duration::from_millis(10);
-/// For the request's head.
+/// For the head of the request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// For the whole exchange: a client that does not read its answer is let go.
+/// For the whole exchange. A client that does not read its answer is disconnected then.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
-/// The end of each of these, granted anew when the rest has passed: if the process did not run meanwhile, what has arrived
-/// has not been read yet.
+/// The last part of both timeouts, which starts when the rest has passed. If the process was suspended meanwhile, it still
+/// reads what arrived.
 const LAST_TURN: Duration = Duration::from_millis(100);
 
 /// The clients that are connected.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     tasks: JoinSet<()>,
-    /// In the order in which they came.
+    /// In order of arrival.
     clients: VecDeque<Client>,
 }
 
@@ -43,7 +43,7 @@ struct Client {
 pub(super) struct HasAsked(Arc<AtomicBool>);
 
 impl HasAsked {
-    /// It has been.
+    /// The head has been read.
     pub(super) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -54,11 +54,11 @@ impl HasAsked {
 }
 
 impl Clients {
-    /// Waits until there is room for one more. A client that has not asked makes room before one that waits for its answer,
-    /// and the oldest before others.
+    /// Waits until there is room for one more. Clients that have not sent their request are replaced first, the oldest of
+    /// them before the others.
     pub(super) async fn make_room(&mut self) {
         loop {
-            // What has arrived is read first: it tells who has asked.
+            // Let the tasks read what has arrived: it shows who has sent a request.
             yield_now().await;
             while self.tasks.try_join_next().is_some() {}
             self.clients.retain(|client| !client.task.is_finished());
@@ -81,7 +81,7 @@ impl Clients {
         }
     }
 
-    /// Lets a client in, for whom `exchange` reads one request and answers it.
+    /// Adds a client. `exchange` reads one request and answers it.
     pub(super) fn add(&mut self, has_asked: HasAsked, exchange: impl Future<Output = ()> + Send + 'static) {
         let task = self.tasks.spawn(within_its_time(has_asked.clone(), exchange));
         self.clients.push_back(Client { task, since: Instant::now(), has_asked });
@@ -105,7 +105,7 @@ async fn within_its_time(has_asked: HasAsked, exchange: impl Future<Output = ()>
     }
 }
 
-/// Waits until `time` has passed, and the runtime has looked at its sockets since.
+/// Waits until `time` has passed, in two parts, so that the runtime polls its sockets before the end.
 async fn pass(time: Duration) {
     sleep(time.saturating_sub(LAST_TURN)).await;
     sleep(LAST_TURN).await;
@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    /// Lets in a client that never gets its answer.
+    /// Adds a client that never gets its answer.
     async fn add(clients: &mut Clients, asks: bool) -> AbortHandle {
         clients.make_room().await;
         let has_asked = HasAsked::default();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_not_asked_makes_room_first() {
+    async fn clients_that_have_not_asked_are_replaced_first() {
         let mut clients = Clients::default();
         let asking = add(&mut clients, true).await;
         let mut silent = Vec::new();
@@ -140,13 +140,13 @@ mod tests {
         yield_now().await;
         assert!(
             silent[0].is_finished() && !silent[1].is_finished(),
-            "the oldest of the silent ones has left"
+            "the oldest of the silent ones is replaced"
         );
         assert!(!asking.is_finished() && !newer.is_finished());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_all_have_asked_the_oldest_makes_room() {
+    async fn if_all_have_asked_the_oldest_is_replaced() {
         let mut clients = Clients::default();
         let mut asking = Vec::new();
         for _ in 0..=MAX_CLIENTS {

@@ -1,14 +1,14 @@
-//! The health check: asks the daemon that runs whether it is ready.
+//! The health check: asks the running daemon whether it is ready.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// For all of it.
+/// For the whole exchange.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// More is not read of an answer.
+/// How much of an answer is read.
 const MAX_ANSWER: usize = 1024;
-/// More is not shown of what is no HTTP.
+/// How many characters are shown of an answer that is not HTTP.
 const MAX_SHOWN: usize = 80;
 
 /// Why a daemon does not count as ready.
@@ -23,13 +23,13 @@ pub enum NotReady {
     /// The connection ended before there was an answer.
     #[error("closed without an answer: is this host in metrics-allow of the daemon that runs there?")]
     Closed,
-    /// The answer was no: its status, and what it says.
+    /// The answer was no: its status and the first line of its body.
     #[error("{0}")]
     Status(String),
-    /// Another service listens there, and this is what it says.
+    /// Another service listens there. This is the beginning of its answer.
     #[error("no HTTP but {0:?}")]
     NoHttp(String),
-    /// What else the kernel says.
+    /// Any other error.
     #[error("{0}")]
     Other(io::Error),
 }
@@ -49,7 +49,7 @@ impl From<io::Error> for NotReady {
 ///
 /// # Errors
 ///
-/// What came in place of a yes.
+/// If the daemon is not ready, or does not answer.
 pub fn ask_ready(address: SocketAddr) -> Result<(), NotReady> {
     let answer = ask(reachable(address), Instant::now() + TIMEOUT)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -93,7 +93,7 @@ fn ask(address: SocketAddr, deadline: Instant) -> Result<String, NotReady> {
             Ok(0) => break,
             Ok(read) => length += read,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // What has come is an answer, however it ended.
+            // What has arrived is an answer, even if the connection ended in a reset.
             Err(error) if error.kind() == ErrorKind::ConnectionReset && length > 0 => break,
             Err(error) => return Err(error.into()),
         }

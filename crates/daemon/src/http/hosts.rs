@@ -1,5 +1,5 @@
-//! Which host a request is meant for. A page on the web can make its own name stand for this host's address (DNS
-//! rebinding), and a browser on this host then lets it read what is answered.
+//! Which host a request is meant for. A web page can make its own name resolve to this host's address (DNS rebinding), and a
+//! browser on this host then lets the page read the answers.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use crate::settings::HostNames;
 /// Whether `request`, which came to the address `local`, is meant for this host.
 ///
 /// On loopback it must name an address, `localhost`, the host's name, or one of `names`. On other addresses any name is
-/// fine, unless there are `names`. A request that names no host is no browser's.
+/// fine, unless there are `names`. A request without a host does not come from a browser.
 pub(super) fn is_for_us<B>(request: &Request<B>, local: IpAddr, names: &HostNames) -> bool {
     if !local.to_canonical().is_loopback() && names.as_slice().is_empty() {
         return true;
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_loopback_names_count_only_where_some_are_set() {
+    fn beyond_loopback_names_are_checked_only_if_some_are_set() {
         assert!(is_answered("pod-7.example:9888", ELSEWHERE, ""));
         assert!(is_answered("pod-7.example:9888", ELSEWHERE, "pod-7.example"));
         assert!(!is_answered("pod-8.example:9888", ELSEWHERE, "pod-7.example"));
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_loopback_in_each_of_its_forms() {
+    fn every_form_of_loopback_is_recognised() {
         for local in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
             assert!(!is_answered("attacker.example", local.parse().unwrap(), ""), "{local}");
             assert!(is_answered("localhost", local.parse().unwrap(), ""), "{local}");

@@ -1,6 +1,6 @@
-//! The page at `/`, for people: what both daemons' have in common, and the helpers for what is each one's own.
+//! The page at `/`, for people: the parts that both daemons share, and helpers for their own sections.
 //!
-//! It is whole in itself: no other file is asked for, so nothing but the style and the script of this folder is let in.
+//! The page loads no other file, so its policy allows only the style and the script of this folder.
 
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::phase::Phase;
 use crate::settings::{REVISION, VERSION};
 
 const STYLE: &str = include_str!("page.css");
-/// Fetches the page anew every two seconds, and says so when no answer comes.
+/// Fetches the page again every two seconds, and shows a notice when there is no answer.
 const SCRIPT: &str = include_str!("page.js");
 
 /// The page's `Content-Security-Policy`. The hashes are those of page.css and page.js; a test compares them.
@@ -18,15 +18,15 @@ pub const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:;
     script-src 'sha256-NfYYxidt305W17q8krhKXXRZ6DWahASgusKmPcKkOmE='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What is to be shown.
+/// The content of the page.
 pub struct Page<'a> {
     /// The daemon's name.
     pub name: &'a str,
     /// Where in its life it is.
     pub phase: Phase,
-    /// Since its start.
+    /// The time since its start.
     pub uptime: Duration,
-    /// What is its own: sections, in HTML.
+    /// The daemon's own sections, in HTML.
     pub own: &'a str,
     /// The settings in force: names and values.
     pub settings: Vec<(String, String)>,
@@ -71,7 +71,7 @@ impl Display for Page<'_> {
     }
 }
 
-/// Figures side by side: what each is, and its value in HTML.
+/// Figures side by side: a label, and a value in HTML, for each.
 pub fn figures(figures: &[(&str, String)]) -> String {
     let mut html = String::from("<section><dl class=\"figures\">\n");
     for (label, value) in figures {
@@ -80,7 +80,7 @@ pub fn figures(figures: &[(&str, String)]) -> String {
     html + "</dl></section>\n"
 }
 
-/// A bar of up to three parts, each with its label and its count, and a key below.
+/// A bar of up to three parts, with a legend of their labels and counts.
 pub fn shares(parts: &[(&str, u64)]) -> String {
     const COLOURS: [&str; 3] = ["one", "two", "three"];
     let all: u64 = parts.iter().map(|(_, count)| count).sum();
@@ -97,7 +97,7 @@ pub fn shares(parts: &[(&str, u64)]) -> String {
     format!("<svg class=\"bar\" aria-hidden=\"true\">{bar}</svg>\n<ul class=\"key\">{key}</ul>\n")
 }
 
-/// Text that is shown as it is, whatever is in it.
+/// Text in which all characters that mean something in HTML are escaped.
 pub struct Escaped<T>(pub T);
 
 impl<T: Display> Display for Escaped<T> {
@@ -116,7 +116,7 @@ impl<T: Display> Display for Escaped<T> {
     }
 }
 
-/// A long time in its two largest units.
+/// A duration in its two largest units.
 struct Long(Duration);
 
 impl Display for Long {
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_lets_in_the_style_and_the_script_and_no_others() {
+    fn the_policy_allows_the_style_and_the_script_and_no_others() {
         let Some(python) = testkit::tool("python3") else { return };
         let program = "import base64, hashlib, sys\n\
             print('sha256-' + base64.b64encode(hashlib.sha256(sys.argv[1].encode()).digest()).decode())";
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_is_shown_and_not_obeyed() {
+    fn text_from_settings_is_escaped() {
         let page = Page {
             name: "servidor",
             phase: Phase::Ready,
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_add_up_and_nothing_is_no_share() {
+    fn shares_add_up_and_may_be_empty() {
         let html = shares(&[("large", 2), ("even", 1), ("odd", 1)]);
         assert!(html.contains(r#"<rect class="two" x="50.00%" width="25.00%" height="100%"/>"#), "{html}");
         assert!(html.contains("large <b>2</b> (50 %)"), "{html}");
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_in_two_units() {
+    fn durations_have_two_units() {
         let table = [(5, "5 s"), (61, "1 min 1 s"), (7_380, "2 h 3 min"), (90_000, "1 d 1 h")];
         for (seconds, text) in table {
             assert_eq!(Long(Duration::from_secs(seconds)).to_string(), text);

@@ -28,7 +28,7 @@ use crate::systemd::descriptors::Descriptors;
 use crate::systemd::notifier::Notifier;
 use crate::systemd::store;
 
-/// What browsers have to know about the page.
+/// The page's headers for browsers.
 const PAGE_HEADERS: [(HeaderName, &str); 4] = [
     (CONTENT_SECURITY_POLICY, page::POLICY),
     (CACHE_CONTROL, "no-store"),
@@ -42,11 +42,11 @@ pub struct Site {
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// The body of `/`, in HTML.
     pub page: Box<dyn Fn() -> String + Send + Sync>,
-    /// Whether a peer may look.
+    /// Whether a peer may read it.
     pub admits: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
-    /// Names by which it may be asked for.
+    /// Host names that requests may use.
     pub hosts: Box<dyn Fn() -> HostNames + Send + Sync>,
-    /// What `/-/ready` goes by.
+    /// What `/-/ready` reports.
     pub phase: watch::Receiver<Phase>,
 }
 
@@ -55,11 +55,11 @@ pub struct Site {
 enum Access {
     /// Everything.
     Full,
-    /// Whether the daemon is healthy and ready: this host may always know.
+    /// Whether the daemon is healthy and ready. This host may always ask.
     Health,
 }
 
-/// Opens the socket of the HTTP side, if there is to be one.
+/// Opens the socket of the HTTP side, unless it is turned off.
 ///
 /// # Errors
 ///
@@ -84,7 +84,7 @@ pub async fn open(
     listener.map(Some).map_err(|error| ListenError::Use { setting: SETTING, address, error })
 }
 
-/// Answers until the process ends, or the listener does not listen any more.
+/// Answers until the process ends, or the socket no longer listens.
 pub async fn serve(listener: TcpListener, site: Arc<Site>) {
     let mut clients = Clients::default();
     let mut errors = AcceptErrors::default();
@@ -119,12 +119,12 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) {
             let response = respond(&site, access, local, &request);
             async move { Ok::<_, Infallible>(response) }
         });
-        // Hyper's own timeout can fire before what has arrived is read.
+        // Hyper's own timeout can fire before it has read what arrived.
         let exchange = http1::Builder::new()
             .header_read_timeout(None)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
-        // What a client does to its connection is its own affair: an error is no news.
+        // Clients may end their connections as they like: errors are not logged.
         clients.make_room().await;
         clients.add(has_asked, async { drop(exchange.await) });
     }

@@ -1,4 +1,4 @@
-//! What the HTTP side shows of a daemon: its metrics, and a page for people with its state and its settings.
+//! What the HTTP side shows of a daemon: its metrics, and a page with its state and its settings.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::phase::Phase;
 use crate::settings::Settings;
 use crate::supervisor::Supervised;
 
-/// The site of `daemon`, called `name`, as it is at each request. It is made when the daemon starts.
+/// The site of `daemon`, which is called `name`. Call this when the daemon starts: the uptime begins here.
 pub fn of<D: Supervised + 'static>(
     name: &'static str,
     daemon: Arc<D>,

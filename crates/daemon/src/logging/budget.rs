@@ -1,8 +1,8 @@
-//! How many lines of the data path are logged: each message has a budget for the second.
+//! Limits the log lines of the data path: each message has a budget per second.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// How many more lines one message may log within the second; what is over it is counted.
+/// How many more lines one message may log in this second. Lines beyond it are counted.
 #[derive(Debug)]
 pub struct Budget {
     event: &'static str,
@@ -11,7 +11,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The budget of the lines whose message is `event`.
+    /// The budget of the message `event`.
     pub fn new(event: &'static str, per_second: u32) -> Self {
         Self { event, left: AtomicI64::new(per_second.into()), suppressed: AtomicU64::new(0) }
     }
@@ -31,13 +31,13 @@ impl Budget {
         granted
     }
 
-    /// Counts lines that a budget which did not last keeps from the log.
+    /// Counts lines that are not logged because the budget is used up.
     #[inline]
     pub fn suppress(&self, count: u64) {
         self.suppressed.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Begins a new second, and sums up the last one in a line if lines were suppressed; says how many.
+    /// Starts a new second. If lines were suppressed in the last one, logs how many. Returns that number.
     pub fn refill(&self, per_second: u32) -> u64 {
         self.left.store(per_second.into(), Ordering::Relaxed);
         let count = self.suppressed.swap(0, Ordering::Relaxed);
@@ -52,7 +52,7 @@ impl Budget {
 #[macro_export]
 macro_rules! event_within {
     ($budget:expr, $level:ident, $($event:tt)+) => {
-        // In the order of what it costs to ask: `enabled!` takes a lock, since levels can change while running.
+        // The cheapest check comes first. `enabled!` takes a lock, because levels can change at a reload.
         if $crate::logging::may_log(tracing::Level::$level) {
             if !$budget.lasts() {
                 $budget.suppress(1);

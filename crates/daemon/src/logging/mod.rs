@@ -1,4 +1,4 @@
-//! The log on standard error: JSON or text, never in the way of the data path, with a budget for its lines.
+//! The log on standard error: JSON or text, never blocking the data path, with a budget for its lines.
 
 mod budget;
 mod output;
@@ -24,32 +24,32 @@ use tracing_subscriber::{Registry, fmt, reload};
 use self::output::{Descriptor, Output};
 use crate::settings::{Common, LogFormat, LogLevel};
 
-/// Lines that may wait for a slow output; those beyond are dropped, and counted. A full second of all messages at their
-/// default budgets is 300. The queue takes some 40 bytes for each line that it has room for, from the start.
+/// How many lines may wait for a slow output. More are dropped and counted. All messages at their default budgets make
+/// 300 lines per second. The queue allocates about 40 bytes for each line at the start.
 const WAITING_LINES: usize = 2048;
 
-/// How long the end waits for an output that takes no lines: together with what the runtime waits for its threads,
-/// within the second that a stop may last beyond the drain.
+/// How long the end waits for an output that takes no lines. Together with the runtime's shutdown, it stays within the
+/// second that a stop may last beyond the drain.
 const LAST_LINES: Duration = Duration::from_millis(800);
 
-/// The log: lines are written as long as it lives.
+/// The log. Lines are written until it is dropped.
 #[derive(Debug)]
 pub struct Logging {
     level: reload::Handle<Targets, Registry>,
-    /// Lines that found the queue full.
+    /// Lines that were dropped because the queue was full.
     dropped: ErrorCounter,
-    /// Lines that standard error did not take.
+    /// Lines that could not be written to standard error.
     failed: Arc<AtomicU64>,
-    /// Writes the lines that still wait, when it is dropped.
+    /// Writes the waiting lines when it is dropped.
     writer: Option<WorkerGuard>,
 }
 
 impl Logging {
-    /// Starts to log as `settings` say, panics included.
+    /// Starts to log according to `settings`. Panics are logged too.
     ///
     /// # Panics
     ///
-    /// If the process logs already.
+    /// If the process already has a log.
     pub fn start(settings: &Common) -> Self {
         let failed = Arc::new(AtomicU64::new(0));
         let output = Output::new(Descriptor(io::stderr()), Arc::clone(&failed));
@@ -81,13 +81,13 @@ impl Logging {
         Self { level, dropped, failed, writer: Some(writer) }
     }
 
-    /// Logs from now on what `level` lets through.
+    /// Changes the level.
     pub fn set_level(&self, level: &LogLevel) {
-        // It fails only when the log has ended, and then nobody would read of it.
+        // It fails only after the log has ended.
         let _ = self.level.reload(level.targets());
     }
 
-    /// How many lines were lost: standard error was too slow, or took them no longer.
+    /// How many lines were lost because standard error was too slow or could not be written to.
     pub fn lines_dropped(&self) -> u64 {
         self.dropped.dropped_lines() as u64 + self.failed.load(Ordering::Relaxed)
     }
@@ -97,8 +97,8 @@ impl Drop for Logging {
     fn drop(&mut self) {
         let writer = self.writer.take();
         let (done, ended) = mpsc::channel();
-        // On a thread of its own: where the queue stays full, the library prints that on standard output, which may be
-        // the same stuck pipe or journal.
+        // On its own thread: if the queue stays full, the library prints to standard output, which may be the same stuck
+        // pipe or journal.
         let ending = thread::Builder::new().spawn(move || {
             drop(writer);
             let _ = done.send(());
@@ -109,20 +109,20 @@ impl Drop for Logging {
     }
 }
 
-/// Whether a terminal shows colours, and its user wants them: no-color.org.
+/// Whether the terminal shows colours and its user wants them: no-color.org.
 fn wants_colour() -> bool {
     let is_plain = |value| value == "dumb";
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         && !std::env::var_os("TERM").is_some_and(is_plain)
 }
 
-/// Whether standard error is the journal, as `JOURNAL_STREAM` names it by device and inode: systemd.exec(5).
+/// Whether standard error is the journal: `JOURNAL_STREAM` has its device and inode, see systemd.exec(5).
 pub(crate) fn is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     std::fs::metadata("/proc/self/fd/2").is_ok_and(|file| stream == format!("{}:{}", file.dev(), file.ino()))
 }
 
-/// What journald takes for a line's priority, if it comes before the line: sd-daemon(3).
+/// The prefix by which journald knows the priority of a line: sd-daemon(3).
 fn priority(level: Level) -> &'static str {
     match level {
         Level::ERROR => "<3>",
@@ -132,7 +132,7 @@ fn priority(level: Level) -> &'static str {
     }
 }
 
-/// Writes the journal's priority before a line.
+/// Writes the journal's priority before each line.
 struct Prioritized<F> {
     format: F,
     journal: bool,

@@ -1,4 +1,4 @@
-//! Standard error as the log's thread writes to it: what it does not take is counted, and the next line is tried.
+//! Standard error, as the log's thread writes to it. Lines that cannot be written are counted.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-/// Takes one line with each write, and never fails.
+/// Takes one line per write, and never fails.
 #[derive(Debug)]
 pub(super) struct Output<W> {
     writer: W,
-    /// How many lines were not written, or not as a whole.
+    /// How many lines were not written completely.
     failed: Arc<AtomicU64>,
-    /// Whether a part of a line was the last to be written: the next line must not be joined to it.
+    /// Whether the last line was cut off: the next one must not be joined to it.
     torn: bool,
 }
 
@@ -49,7 +49,7 @@ impl<W: Write> Write for Output<W> {
     }
 }
 
-/// A descriptor, without the lock of the standard library's `Stderr`, which would make others wait for a slow reader.
+/// A descriptor without the lock of the standard library's `Stderr`, on which other threads would wait for a slow reader.
 #[derive(Debug)]
 pub(super) struct Descriptor<F>(pub(super) F);
 
@@ -57,7 +57,7 @@ impl<F: AsFd> Write for Descriptor<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match rustix::io::write(&self.0, bytes) {
-                // Another process shares the terminal or pipe, and has made it non-blocking.
+                // Another process shares the terminal or pipe and has made it non-blocking.
                 Err(Errno::AGAIN) => poll(&mut [PollFd::new(&self.0, PollFlags::OUT)], None)?,
                 result => return Ok(result?),
             };
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes so many bytes, in pieces of five, between which it is interrupted; then fails.
+    /// Takes `limit` bytes in pieces of five, with an interruption before each, then fails.
     struct Limited {
         taken: Vec<u8>,
         limit: usize,
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_not_taken_whole_are_counted_and_the_next_one_begins_a_line() {
+    fn incomplete_lines_are_counted_and_the_next_one_starts_on_a_new_line() {
         for (limit, failed, taken) in [
             (0, 3, ""),
             (3, 3, "one\n"),

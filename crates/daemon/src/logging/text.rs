@@ -1,4 +1,4 @@
-//! The fields of a line of text: `name=value`, and quotes only where a value would else be ambiguous.
+//! The fields of a text line: `name=value`, with quotes only where a value would be ambiguous without them.
 
 use std::fmt::{self, Debug};
 
@@ -22,7 +22,7 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt
         write!(writer, "{field}=")?;
     }
     let text = format!("{value:?}");
-    // A string comes in quotes and escaped, what is logged by its `Display` does not.
+    // Strings are already quoted and escaped. Values that are logged by their `Display` are not.
     match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
         Some(inner) if is_plain(inner) => writer.write_str(inner),
         Some(_) => writer.write_str(&text),
@@ -31,7 +31,7 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt
     }
 }
 
-/// Whether a value can be told from what stands around it, and harms no terminal.
+/// Whether a value is clear without quotes, and harmless to a terminal.
 fn is_plain(text: &str) -> bool {
     let is_special = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\\' | '=');
     !text.is_empty() && !text.contains(is_special)
@@ -48,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    /// The line of what `log` logs, from the message on.
+    /// The line that `log` logs, from the message on.
     fn line_of(ansi: bool, log: impl FnOnce()) -> String {
         let (mut reader, writer) = pipe().expect("a pipe");
         let layer = fmt::layer().with_writer(Mutex::new(writer)).with_ansi(ansi).fmt_fields(fields());
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_and_what_is_displayed_are_quoted_by_the_same_rule() {
+    fn strings_and_displayed_values_are_quoted_by_the_same_rule() {
         let values = [
             ("4", "4"),
             ("127.0.0.1:8888", "127.0.0.1:8888"),

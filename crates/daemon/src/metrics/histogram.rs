@@ -1,6 +1,6 @@
-//! A histogram for the data path: a sample is two additions; nothing is allocated, queued or settled later.
+//! A histogram for the data path: a sample costs two additions, and allocates nothing.
 //!
-//! The recorder's own histograms keep every sample until the next upkeep, and each reads a clock.
+//! The recorder's own histograms keep every sample until the next upkeep, and read a clock for each.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::telemetry::{BUCKETS, doubling_from};
 
-/// What is measured, and in which buckets: their bounds double.
+/// A metric and its buckets, whose bounds double.
 #[derive(Clone, Copy, Debug)]
 pub struct Histogram {
     /// The name of the metric, in seconds.
@@ -22,7 +22,7 @@ pub struct Histogram {
 /// The samples of one thread.
 #[derive(Debug, Default)]
 pub struct Samples {
-    /// The last one has no bound.
+    /// By bucket. The last one has no upper bound.
     counts: [AtomicU64; BUCKETS + 1],
     sum_ns: AtomicU64,
 }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_is_in_the_first_bucket_that_has_room_for_it() {
+    fn a_sample_counts_in_the_first_bucket_with_a_high_enough_bound() {
         let histogram = Histogram { name: "h", help: "", first_bound_ns: 1000 };
         let last = 1000 << (BUCKETS - 1);
         for (nanoseconds, bucket) in [

@@ -1,4 +1,4 @@
-//! The values of a label, as an enum: declared once, with the name that logs and metrics have.
+//! Declares an enum whose values are label values in metrics and fields in logs.
 
 /// Declares an enum whose variants are named in logs and metrics.
 #[macro_export]
@@ -33,7 +33,7 @@ macro_rules! label {
 #[expect(unreachable_pub, reason = "the macro declares what others use")]
 mod tests {
     label! {
-        /// A test's.
+        /// A label for this test.
         pub enum Side {
             /// One.
             Left = "left_side",

@@ -1,4 +1,4 @@
-//! Metrics: the recorder, the series that both daemons have, and what their own series are made with.
+//! The metrics recorder, the series that both daemons have, and tools for their own series.
 
 pub mod histogram;
 mod label;

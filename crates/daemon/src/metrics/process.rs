@@ -1,10 +1,10 @@
-//! What the kernel knows of this process, as metrics.
+//! Metrics of the process, which the kernel provides.
 
 use ::metrics::gauge;
 use metrics_process::collector;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Gives the recorder what the kernel knows of this process.
+/// Updates the recorder with what the kernel knows about this process.
 #[expect(clippy::cast_precision_loss, reason = "gauges; what is measured is far below 2^52")]
 pub(super) fn collect() {
     let process = collector::collect();
@@ -26,8 +26,8 @@ pub(super) fn collect() {
     }
 }
 
-/// The processor time, in the exposition format: the recorder's counters are whole numbers, and a canary uses a second
-/// in an hour.
+/// The processor time, in the exposition format. The recorder's counters are whole numbers, and a canary uses one second
+/// per hour.
 pub(super) fn cpu_time() -> String {
     const NAME: &str = "process_cpu_seconds_total";
     let time = clock_gettime(ClockId::ProcessCPUTime);

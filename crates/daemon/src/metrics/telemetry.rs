@@ -10,15 +10,15 @@ use crate::settings::{REVISION, VERSION};
 
 /// How many buckets a histogram has.
 pub(crate) const BUCKETS: usize = 20;
-/// Where the buckets of the recorder's histograms start, in seconds.
+/// The upper bound of the first bucket of the recorder's histograms, in seconds.
 const FIRST_BUCKET: f64 = 10e-6;
 
-/// The bounds of a histogram in seconds: from `first` on, each twice the last.
+/// The bounds of a histogram in seconds: the first is `first`, and each is twice the one before.
 pub(crate) fn doubling_from(first: f64) -> Vec<f64> {
     std::iter::successors(Some(first), |bound| Some(bound * 2.0)).take(BUCKETS).collect()
 }
 
-/// The recorder of this process and its common series.
+/// The recorder of this process, and the series that both daemons have.
 pub struct Telemetry {
     recorder: PrometheusHandle,
     reload_successful: Gauge,
@@ -28,11 +28,11 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Installs the recorder, for the daemon `name`, which starts now. What is counted before is lost.
+    /// Installs the recorder for the daemon `name`, which starts now. Counts made before this are lost.
     ///
     /// # Panics
     ///
-    /// If the process has another recorder.
+    /// If the process already has a recorder.
     pub fn install(name: &str) -> Self {
         let builder = PrometheusBuilder::new().set_buckets(&doubling_from(FIRST_BUCKET));
         let builder = builder.expect("there are buckets");
@@ -72,20 +72,20 @@ impl Telemetry {
         telemetry
     }
 
-    /// All metrics as text of the Prometheus exposition format 0.0.4; those of the daemon itself are added by `own`,
-    /// which gives them to the recorder, or returns them as text.
+    /// All metrics in the Prometheus exposition format 0.0.4. `own` adds those of the daemon itself: it updates the
+    /// recorder, or returns text.
     pub fn render(&self, own: impl FnOnce() -> String) -> String {
         process::collect();
         let own = own();
         self.recorder.render() + &process::cpu_time() + &own
     }
 
-    /// Settles what histograms have queued: to be called about once a second.
+    /// Processes the samples that histograms have queued. Call this about once per second.
     pub fn upkeep(&self) {
         self.recorder.run_upkeep();
     }
 
-    /// Records that settings were read again.
+    /// Records a reload.
     pub fn reloaded(&self, successful: bool) {
         self.reload_successful.set(if successful { 1.0 } else { 0.0 });
         if successful {
@@ -104,7 +104,7 @@ impl Telemetry {
     }
 }
 
-/// A point in time as metrics tell it.
+/// A point in time as metrics show it.
 pub fn seconds_since_epoch(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

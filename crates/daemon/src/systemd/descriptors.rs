@@ -1,4 +1,4 @@
-//! Sockets that the service manager hands over at the start: sd_listen_fds(3).
+//! Sockets that the service manager passes at the start: sd_listen_fds(3).
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -8,7 +8,7 @@ use socket2::Socket;
 
 use super::notifier::{Notifier, has_store};
 
-/// A listening socket that was handed over.
+/// A listening socket that was passed to this process.
 #[derive(Debug)]
 pub struct Inherited {
     pub(crate) name: String,
@@ -17,7 +17,7 @@ pub struct Inherited {
     pub(crate) origin: Origin,
 }
 
-/// Where a socket that was handed over comes from.
+/// Where an inherited socket comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Bound by the operator, in a `.socket` unit or the like.
@@ -26,19 +26,19 @@ pub enum Origin {
     Store,
 }
 
-/// All sockets that were handed over.
+/// All inherited sockets.
 #[derive(Debug)]
 pub struct Descriptors(pub(crate) Vec<Inherited>);
 
 impl Descriptors {
-    /// Takes them over: to be called once, before anything opens a file. A file could otherwise get the number of a
+    /// Takes ownership of them. Call this once, before anything opens a file: a file could otherwise get the number of a
     /// descriptor that was announced but not passed.
     ///
-    /// `names` are those that the daemon knows. A single socket without a name gets the first of them.
+    /// `names` are the names that the daemon knows. A single socket without a name gets the first of them.
     ///
     /// # Errors
     ///
-    /// If what was announced was not passed, or is no listening TCP socket.
+    /// If a descriptor was announced but not passed, or is not a listening TCP socket.
     pub fn from_environment(names: &[&str]) -> io::Result<Self> {
         let announced = sd_notify::listen_fds_with_names().map_err(|error| {
             io::Error::new(error.kind(), format!("LISTEN_FDS announces what was not passed: {error}"))
@@ -52,7 +52,7 @@ impl Descriptors {
         Ok(Self(sockets))
     }
 
-    /// Closes those whose name is not among `names`, with a warning for each; the service manager is to forget them too.
+    /// Closes the sockets whose name is not among `names`, here and in the store, with a warning for each.
     pub fn close_unknown(&mut self, names: &[&str], notifier: &mut Notifier) {
         for Inherited { name, .. } in self.0.extract_if(.., |socket| !names.contains(&socket.name.as_str())) {
             tracing::warn!(name, "inherited socket of an unknown name");
@@ -60,14 +60,14 @@ impl Descriptors {
         }
     }
 
-    /// Those called `name`.
+    /// Removes and returns the sockets called `name`.
     pub(crate) fn take(&mut self, name: &str) -> Vec<Inherited> {
         self.0.extract_if(.., |socket| socket.name == name).collect()
     }
 }
 
 impl Inherited {
-    /// Whether nobody named it: then systemd passes the name of the socket unit, other programs no name at all.
+    /// Whether it has no name of its own. systemd then passes the name of the socket unit, other programs none.
     fn is_unnamed(&self) -> bool {
         self.name.is_empty() || self.name == "unknown" || self.name.ends_with(".socket")
     }
@@ -85,8 +85,8 @@ fn adopt(descriptor: RawFd, name: String, names: &[&str]) -> io::Result<Inherite
         let problem = format!("inherited descriptor {descriptor} (`{name}`) is not a listening TCP socket");
         return Err(io::Error::new(ErrorKind::InvalidInput, problem));
     };
-    // Ours do not block when they are stored. systemd leaves stored descriptors as they are, and makes those of socket
-    // units block unless NonBlocking= says otherwise: systemd.service(5).
+    // Ours are stored non-blocking. systemd leaves stored descriptors as they are, and makes those of socket units
+    // blocking unless NonBlocking= says otherwise: systemd.service(5).
     let is_ours = has_store() && names.contains(&name.as_str()) && socket.nonblocking()?;
     socket.set_nonblocking(true)?;
     let origin = if is_ours { Origin::Store } else { Origin::Operator };

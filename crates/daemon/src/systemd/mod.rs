@@ -1,4 +1,4 @@
-//! What the daemons share with the service manager: descriptors, messages, the watchdog.
+//! The service manager: inherited sockets, its descriptor store, messages to it, its watchdog.
 
 pub mod descriptors;
 pub mod notifier;

@@ -1,4 +1,4 @@
-//! Messages to the service manager, sent without ever waiting for it: sd_notify(3).
+//! Messages to the service manager, which is never waited for: sd_notify(3).
 
 use std::collections::VecDeque;
 use std::env;
@@ -16,24 +16,24 @@ use rustix::net::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, sleep_until};
 
-/// How soon a message that could not be sent is sent again: twice as long after each failure.
+/// How soon a message that could not be sent is sent again. The wait doubles after each failure.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
-/// With so many messages in the queue, nobody has read for a while, and further reloads are not announced.
+/// With this many messages in the queue, further reloads are not announced.
 const MAX_QUEUED: usize = 32;
 
-/// Tells the service manager how the daemon is. Where there is none, nothing happens.
+/// Reports the daemon's state to the service manager. Without a service manager, nothing happens.
 ///
-/// Its socket can be full for as long as the manager does not read. Changes of state are then queued, and sent in order as
-/// soon as there is room; what only describes the moment is dropped.
+/// The manager's socket is full while the manager does not read. Changes of state are then queued, and sent in order as
+/// soon as there is room. Messages that only describe the moment are dropped.
 #[derive(Debug)]
 pub struct Notifier {
     manager: Option<Manager>,
     /// Whether the service manager keeps descriptors for the service.
     has_store: bool,
-    /// Messages that must arrive and have not been sent, the oldest first.
+    /// Messages that must arrive and have not been sent yet, the oldest first.
     queue: VecDeque<Message>,
-    /// When to send again, and how long after the last try that is.
+    /// When to send again, and how long that is after the last attempt.
     retry: Option<(Instant, Duration)>,
 }
 
@@ -47,12 +47,12 @@ struct Manager {
 #[derive(Debug)]
 struct Message {
     text: String,
-    /// Travels with the message.
+    /// Sent along with the message.
     descriptor: Option<OwnedFd>,
 }
 
 impl Notifier {
-    /// For the service manager that `NOTIFY_SOCKET` names, if it does.
+    /// For the service manager that `NOTIFY_SOCKET` names, if it is set.
     pub fn from_environment() -> Self {
         let name = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty());
         let manager = name.and_then(|name| {
@@ -81,7 +81,7 @@ impl Notifier {
         }
     }
 
-    /// Settings are being read; [`Notifier::ready`] follows.
+    /// Settings are being read. [`Notifier::ready`] follows.
     pub fn reloading(&mut self) {
         if self.queue.len() < MAX_QUEUED {
             let now = clock_gettime(ClockId::Monotonic);
@@ -94,8 +94,8 @@ impl Notifier {
         self.queue(format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", patience.as_micros()), None);
     }
 
-    /// The service manager is to keep `descriptor` under `name` beyond the end of this process. Returns whether it does:
-    /// it does not where the service has no file descriptor store.
+    /// Asks the service manager to keep `descriptor` under `name` beyond the end of this process. Returns whether it will:
+    /// not if the service has no file descriptor store.
     pub fn store(&mut self, name: &str, descriptor: OwnedFd) -> bool {
         if self.has_store {
             self.queue(format!("FDSTORE=1\nFDNAME={name}"), Some(descriptor));
@@ -103,14 +103,14 @@ impl Notifier {
         self.has_store
     }
 
-    /// The service manager is to close all descriptors that it keeps under `name`.
+    /// Asks the service manager to close all descriptors that it keeps under `name`.
     pub fn forget(&mut self, name: &str) {
         if self.has_store {
             self.queue(format!("FDSTOREREMOVE=1\nFDNAME={name}"), None);
         }
     }
 
-    /// A short line for `systemctl status`. Returns whether it was sent.
+    /// One short line for `systemctl status`. Returns whether it was sent.
     pub fn status(&mut self, line: &str) -> bool {
         self.send_or_drop(format!("STATUS={line}"))
     }
@@ -120,7 +120,7 @@ impl Notifier {
         self.send_or_drop("WATCHDOG=1".to_owned());
     }
 
-    /// Waits until it is time to send the queued messages again, and does so. Without any, it waits for ever.
+    /// Waits until it is time to send the queued messages again, and sends them. Without any, waits forever.
     pub async fn resend(&mut self) {
         match self.retry {
             Some((at, _)) => {
@@ -159,7 +159,8 @@ impl Notifier {
     }
 }
 
-/// Whether the service manager keeps descriptors for this service: systemd says so since 254, and for older ones the unit does.
+/// Whether the service manager keeps descriptors for this service. systemd sets the variable since 254; for older
+/// versions, the unit does.
 pub(crate) fn has_store() -> bool {
     let capacity = env::var("FDSTORE").ok().and_then(|capacity| capacity.parse::<u32>().ok());
     capacity.is_some_and(|capacity| capacity > 0)
@@ -186,7 +187,7 @@ impl Manager {
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if let Some(descriptors) = &descriptors {
             let has_room = ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
-            assert!(has_room, "the space is that of one descriptor");
+            assert!(has_room, "there is room for one descriptor");
         }
         let text = [IoSlice::new(message.text.as_bytes())];
         sendmsg_addr(&self.socket, &self.address, &text, &mut ancillary, SendFlags::NOSIGNAL)?;
@@ -209,24 +210,24 @@ mod tests {
         manager.fill();
         let mut notifier = Notifier::with_store(&manager);
         notifier.ready();
-        assert!(!notifier.status("what is dropped"));
+        assert!(!notifier.status("dropped"));
         notifier.watchdog();
         notifier.reloading();
         notifier.ready();
         notifier.ready();
         notifier.stopping(Duration::from_secs(3));
         notifier.resend().await;
-        assert_eq!(notifier.queue.len(), 4, "there is no room yet, and a second READY says no more");
+        assert_eq!(notifier.queue.len(), 4, "there is no room yet, and a second READY in a row is left out");
         manager.empty();
         notifier.resend().await;
         assert!(notifier.queue.is_empty());
-        assert!(notifier.status("what is sent"));
+        assert!(notifier.status("sent"));
         let states = [(); 5].map(|()| manager.next_message());
         assert_eq!(states[0], "READY=1");
         assert!(states[1].starts_with("RELOADING=1\nMONOTONIC_USEC="), "{states:?}");
         assert_eq!(states[2], "READY=1");
         assert_eq!(states[3], "STOPPING=1\nEXTEND_TIMEOUT_USEC=3000000");
-        assert_eq!(states[4], "STATUS=what is sent");
+        assert_eq!(states[4], "STATUS=sent");
     }
 
     #[tokio::test(start_paused = true)]
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_descriptor_travels_with_its_message() {
+    async fn a_descriptor_is_sent_with_its_message() {
         let manager = ServiceManager::new();
         let (stored, other) = UnixDatagram::pair().unwrap();
         assert!(Notifier::with_store(&manager).store("servidor", stored.into()));

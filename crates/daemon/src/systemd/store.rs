@@ -1,5 +1,5 @@
-//! Listening sockets that outlive the process: those in the service manager's file descriptor store, and those that the
-//! operator hands over.
+//! Listening sockets that outlive the process: those in the service manager's file descriptor store, and those that an
+//! operator passes in.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -16,15 +16,15 @@ use crate::listener::{ListenError, Listener, bind};
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const BIND_RETRY: Duration = Duration::from_millis(10);
 
-/// Opens the listeners of one name, as the settings say: keeps those that an earlier process of the service stored, closes
-/// the stored ones that the settings no longer name, binds those that are missing, and stores them.
+/// Opens the listeners called `name`: keeps the stored sockets whose addresses are in the settings, closes the other stored
+/// ones, and binds and stores those that are missing.
 ///
-/// Sockets that the operator hands over under `name` overrule the settings. Where the setting was given and differs, a
+/// Sockets that the operator passes in under `name` overrule the settings. If the setting was given and differs, a
 /// warning names both.
 ///
 /// # Errors
 ///
-/// If an address cannot be bound, or its socket not be stored.
+/// If an address cannot be bound, or its socket cannot be stored.
 pub async fn open(
     descriptors: &mut Descriptors,
     notifier: &mut Notifier,
@@ -77,8 +77,8 @@ fn duplicate(
     Ok(duplicate.into())
 }
 
-/// Closes stored sockets, here and in the store, which would otherwise go on queueing clients that nobody serves. Returns
-/// whether there were any: then the store has none of this name any more.
+/// Closes stored sockets, here and in the store. Otherwise they would queue clients that nobody serves. Returns whether
+/// there were any: the store then has no socket of this name left.
 fn close_stored(notifier: &mut Notifier, name: &str, setting: &'static str, sockets: Vec<Inherited>) -> bool {
     let had_any = !sockets.is_empty();
     for Inherited { address, .. } in sockets {
@@ -104,8 +104,8 @@ fn warn_if_overruled(
     }
 }
 
-/// Binds an address that a stored socket may still cover, until the service manager has closed that. It does so in its own
-/// time, and does not say when.
+/// Binds an address that a stored socket may still occupy. The service manager closes that socket later, and does not say
+/// when, so this tries again for a while.
 async fn bind_patiently(
     setting: &'static str,
     address: SocketAddr,
@@ -147,9 +147,9 @@ mod tests {
         assert_eq!(
             manager.next_state(),
             "FDSTOREREMOVE=1\nFDNAME=servidor",
-            "the one that goes, and its namesake"
+            "the closed one, and others of that name"
         );
-        assert_eq!(manager.next_state(), "FDSTORE=1\nFDNAME=servidor", "the one that stays");
+        assert_eq!(manager.next_state(), "FDSTORE=1\nFDNAME=servidor", "the kept one");
         assert_eq!(manager.next_state(), "FDSTORE=1\nFDNAME=servidor", "the new one");
         let states: Vec<_> =
             listeners.iter().map(|listener| (listener.inherited, listener.outlives)).collect();
