@@ -34,7 +34,7 @@ crate::settings! {
     }
 }
 
-/// Networks whose peers are let in.
+/// Networks whose peers are allowed.
 pub type Networks = List<IpNet>;
 
 impl Networks {
@@ -131,10 +131,10 @@ impl Value for LogLevel {
     const SUGGESTIONS: &'static [&'static str] = &["error", "warn", "info", "debug", "trace", "off"];
 
     fn parse(text: &str) -> Result<Self, String> {
-        // The parser takes a space for a part of a target's name, which then matches nothing.
+        // The parser takes a space as part of a target's name, which then matches nothing.
         let text = text.split(',').map(str::trim).collect::<Vec<_>>().join(",");
-        // The parser takes a bare word for a target's name, so that a misspelt level would silence all others, and
-        // nothing or a digit for a level.
+        // The parser takes any bare word as a target's name, so a misspelt level would turn off all others. It also takes
+        // an empty text or a digit as a level.
         let is_directive = |part: &str| {
             let is_word = part.contains(char::is_alphabetic);
             part.contains('=') || (is_word && part.parse::<LevelFilter>().is_ok())
@@ -196,7 +196,7 @@ impl WorkerThreads {
 
 /// How many processors there are for this process.
 fn processors() -> usize {
-    // What a control group grants can only be fewer, and to look that up takes fourteen system calls.
+    // A control group can only lower this number, and looking that up takes fourteen system calls.
     let granted = rustix::thread::sched_getaffinity(None).map(|processors| processors.count());
     if granted == Ok(1) { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) }
 }

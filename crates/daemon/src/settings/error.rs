@@ -1,8 +1,8 @@
-//! What is wrong with the settings, in the words and the order in which an operator is told.
+//! Errors in the settings, as an operator sees them.
 
 use std::fmt;
 
-/// One thing that is wrong, and where it stands.
+/// One error, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingError {
     /// The file with line and column, the variable or the flag, with the value.
@@ -21,7 +21,7 @@ impl fmt::Display for SettingError {
     }
 }
 
-/// Everything that is wrong.
+/// All errors.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct SettingErrors(pub Vec<SettingError>);
 
@@ -39,7 +39,7 @@ impl fmt::Display for SettingErrors {
 }
 
 impl SettingErrors {
-    /// All of it in one line, for the log.
+    /// All errors in one line, for the log.
     pub fn in_one_line(&self) -> String {
         self.0.iter().map(SettingError::to_string).collect::<Vec<_>>().join("; ")
     }

@@ -1,4 +1,4 @@
-//! Reads a settings file: so much and no more, and at a reload only what can be read again.
+//! Reads a settings file, with a limit on its size. A reload reads regular files only.
 
 use std::fs::{self, File, FileType};
 use std::io::{self, Read as _};
@@ -7,27 +7,27 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// No settings are longer, but devices have no end.
+/// No settings file is larger, but a device may never end.
 const MAX_SIZE: u64 = 1024 * 1024;
 
 /// The text of the file at `path`, which may be a pipe.
 ///
 /// # Errors
 ///
-/// What was expected instead.
+/// If it cannot be read, is too large, or is not UTF-8.
 pub(super) fn read(path: &Path) -> Result<String, String> {
     text_of(File::open(path).map_err(|error| unreadable(&error))?)
 }
 
-/// The text of the file at `path`, which has been read before. A pipe has been read to its end by then: it would be
-/// empty, or would not even open.
+/// The text of the file at `path`, at a reload. A pipe was read to its end at the start: it would now be empty, or would
+/// block.
 ///
 /// # Errors
 ///
-/// What was expected instead.
+/// As [`read`], or if it is not a regular file.
 pub(super) fn read_again(path: &Path) -> Result<String, String> {
     check_regular(fs::metadata(path).map_err(|error| unreadable(&error))?.file_type())?;
-    // Another file may have come to this path meanwhile: to open it must not block.
+    // The path may lead to another file by now. Opening that must not block.
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file =
         File::options().read(true).custom_flags(flags).open(path).map_err(|error| unreadable(&error))?;

@@ -1,4 +1,4 @@
-//! Reads the command line past its errors, so that they do not hide wrong settings.
+//! Parses the command line beyond its first error, so that errors of flags do not hide errors of settings.
 
 use std::ffi::OsString;
 use std::io::{Write as _, stderr};
@@ -6,16 +6,16 @@ use std::io::{Write as _, stderr};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command};
 
-/// What is wrong with a command line.
+/// The errors of a command line.
 #[derive(Debug)]
 pub(super) struct Misuse {
-    /// Each error, in the order in which they were met.
+    /// In the order in which they were found.
     errors: Vec<clap::Error>,
-    /// What is left of the command line without them.
+    /// The command line without the wrong arguments.
     pub(super) rest: Option<ArgMatches>,
 }
 
-/// Parses a command line. After an error it goes on without the argument that is wrong.
+/// Parses a command line. After an error, removes the wrong argument and goes on.
 pub(super) fn parse(
     command: &Command,
     arguments: impl IntoIterator<Item = OsString>,
@@ -27,7 +27,7 @@ pub(super) fn parse(
             Ok(matches) if errors.is_empty() => return Ok(matches),
             Ok(matches) => return Err(Box::new(Misuse { errors, rest: Some(matches) })),
             Err(error) => {
-                // A request for help that comes after an error is not met.
+                // A request for help after an error is ignored.
                 let goes_on = error.use_stderr() && remove_culprit(&error, &mut arguments);
                 if error.use_stderr() || errors.is_empty() {
                     errors.push(error);
@@ -40,15 +40,15 @@ pub(super) fn parse(
     }
 }
 
-/// Removes the argument that `error` is about, with its value. Returns whether there was one.
+/// Removes the argument that caused `error`, with its value. Returns whether there was one.
 fn remove_culprit(error: &clap::Error, arguments: &mut Vec<OsString>) -> bool {
     let Some(ContextValue::String(culprit)) = error.get(ContextKind::InvalidArg) else { return false };
-    // Behind the flag may be the form of its value.
+    // The flag may be followed by a placeholder for its value.
     let culprit = culprit.split(' ').next().unwrap_or_default();
     let is_culprit = |argument: &OsString| {
         argument.to_str().is_some_and(|text| text == culprit || text.split('=').next() == Some(culprit))
     };
-    // The name of the program is no argument.
+    // The first item is the name of the program.
     let Some(index) = arguments.iter().rposition(is_culprit).filter(|index| *index > 0) else { return false };
     let removed = arguments.remove(index);
     let is_unknown = error.kind() == ErrorKind::UnknownArgument;
@@ -64,16 +64,16 @@ fn remove_culprit(error: &clap::Error, arguments: &mut Vec<OsString>) -> bool {
 }
 
 impl Misuse {
-    /// Whether help or the version was asked for, which is no misuse.
+    /// Whether this is only a request for help or for the version.
     pub(super) fn is_request(&self) -> bool {
         self.errors.iter().all(|error| !error.use_stderr())
     }
 
-    /// Tells all errors, and the way out once.
-    pub(super) fn tell(&self) {
+    /// Prints all errors, and the usage once.
+    pub(super) fn print(&self) {
         let mut errors = self.errors.iter();
         if let Some(first) = errors.next() {
-            // A closed standard output is no reason to fail.
+            // A closed output is no reason to fail.
             let _ = first.print();
         }
         for error in errors {

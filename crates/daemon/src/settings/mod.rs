@@ -1,7 +1,7 @@
-//! One declaration for each setting gives its field, flag, variable, TOML key, default, help and manual entry.
+//! Settings: one declaration of each defines its field, flag, variable, TOML key, default, help and manual entry.
 //!
-//! Departing from serde's derive, values are read from spanned TOML by hand, so that every error of every source is
-//! told in one go.
+//! Values are read from spanned TOML by hand. serde's derive stops at the first error; here all errors of all sources are
+//! reported at once.
 
 mod common;
 mod error;
@@ -25,14 +25,14 @@ pub use value::{Count, List, Period, Value};
 
 use crate::open_files::OpenFilesError;
 
-/// What is known about a setting before any value is.
+/// A setting, without its value.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// The TOML key and the name of the flag.
     pub name: String,
     /// The value where no source gives one, as it would be written on the command line.
     pub default: &'static str,
-    /// What it means, as in the manual: one or more sentences, lines as in the source.
+    /// Its description for the manual: one or more sentences, with the line breaks of the source.
     pub doc: &'static str,
     /// Whether a reload applies it.
     pub change: Change,
@@ -42,13 +42,13 @@ pub struct Setting {
     pub suggestions: &'static [&'static str],
     /// Whether it takes several values.
     pub list: bool,
-    /// Whether it takes none as well.
+    /// Whether it may have no value.
     pub may_be_empty: bool,
     /// Whether TOML writes it without quotes.
     pub bare: bool,
 }
 
-/// When a changed setting takes effect.
+/// When a change of a setting takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// At a reload.
@@ -58,7 +58,7 @@ pub enum Change {
 }
 
 impl Setting {
-    /// The setting that is stored in `field`.
+    /// The setting with this field.
     pub fn new<T: Value>(field: &str, default: &'static str, doc: &'static str, change: Change) -> Self {
         Self {
             name: field.replace('_', "-"),
@@ -81,34 +81,34 @@ impl Setting {
 
 /// A group of settings, as [`settings!`](crate::settings!) declares it.
 pub trait Section: Clone + PartialEq + Send + Sync + 'static {
-    /// All its settings, in the order of their declaration.
+    /// All its settings, in the order of declaration.
     fn schema() -> Vec<Setting>;
 
-    /// Parses every value given; `None` if one was wrong, which `source` then tells.
+    /// Parses all values. `None` if one is wrong: `source` then has the error.
     fn read(source: &mut Given) -> Option<Self>;
 
     /// Each setting's value in TOML, in the order of [`Section::schema`].
     fn values(&self) -> Vec<String>;
 
-    /// Goes back to what `started` says where a change takes effect at the next start.
+    /// Resets the settings that need a restart to their values in `started`.
     fn keep_until_restart(&mut self, started: &Self);
 
-    /// What single values cannot show to be wrong, beside those that both daemons have.
+    /// Errors that only several settings together show, including the common ones.
     fn contradictions(&self, _common: &Common) -> Vec<String> {
         Vec::new()
     }
 
-    /// Sees to it that this machine grants what they ask for.
+    /// Raises the limits of this process as far as the settings need.
     ///
     /// # Errors
     ///
-    /// Why it does not, naming the setting.
+    /// If a limit cannot be raised. The error names the setting.
     fn claim(&self, _common: &Common) -> Result<(), ClaimError> {
         Ok(())
     }
 }
 
-/// What a setting asks for, and this machine does not grant.
+/// A setting that needs more than the limits of this process allow.
 #[derive(Debug, thiserror::Error)]
 #[error("{setting} = {value}")]
 pub struct ClaimError {
@@ -116,12 +116,12 @@ pub struct ClaimError {
     pub setting: &'static str,
     /// Its value.
     pub value: String,
-    /// Why not.
+    /// Which limit.
     #[source]
     pub error: OpenFilesError,
 }
 
-/// The settings of a daemon: its own, and those that both have.
+/// The settings of a daemon: its own and the common ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings<S> {
     /// What only this daemon has.
@@ -141,7 +141,7 @@ impl<S: Section> Settings<S> {
         [self.own.values(), self.common.values()].concat()
     }
 
-    /// Goes back to what `started` says where a change takes effect at the next start.
+    /// Resets the settings that need a restart to their values in `started`.
     pub fn keep_until_restart(&mut self, started: &Self) {
         self.own.keep_until_restart(&started.own);
         self.common.keep_until_restart(&started.common);
@@ -158,7 +158,7 @@ impl<S: Section> Settings<S> {
     }
 }
 
-/// Declares a group of settings: `field: Type = "default", Live | Restart;`, documented for user and reader at once.
+/// Declares a group of settings: `field: Type = "default", Live | Restart;`. The doc comments are also the manual.
 #[macro_export]
 macro_rules! settings {
     (
@@ -186,7 +186,7 @@ macro_rules! settings {
             }
 
             fn read(source: &mut $crate::settings::Given) -> Option<Self> {
-                // All are read before the first error returns: every error is to be told.
+                // All are read before the first error returns, so that every error is reported.
                 $( let $field = source.take::<$Type>(stringify!($field)); )+
                 Some(Self { $( $field: $field? ),+ })
             }

@@ -1,22 +1,22 @@
-//! Variables that are not those of a setting, but look like it.
+//! Environment variables that look like a misspelt setting.
 
 use std::env;
 
 use super::Setting;
 
-/// So many letters are wrong, missing, too many or swapped. Kubernetes' variables for a service differ by more.
+/// How many letters may be wrong, missing, extra or swapped. Kubernetes' variables for a service differ by more.
 const MAX_DISTANCE: usize = 2;
 
-/// A variable without effect.
+/// A variable that has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NearMiss {
-    /// What it is called.
+    /// Its name.
     pub variable: String,
-    /// What the variable of a setting is called.
+    /// The name of the setting's variable.
     pub expected: String,
 }
 
-/// The variables that were probably meant for a setting of `program`, in the order of their names.
+/// The variables that were probably meant for a setting of `program`, sorted by name.
 pub(super) fn near_misses(program: &str, schema: &[Setting]) -> Vec<NearMiss> {
     let known: Vec<String> = schema.iter().map(|setting| setting.variable(program)).collect();
     let set = env::vars_os().filter(|(_, value)| !value.is_empty());
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_nearly_a_setting_is_one_misspelt() {
+    fn only_names_close_to_a_variable_are_reported() {
         let known = ["CLIENTE_TARGET", "CLIENTE_METRICS_LISTEN", "CLIENTE_METRICS_HOSTS"].map(str::to_owned);
         let expected = |variable| near_miss(variable, &known).map(|miss| miss.expected);
         for (variable, setting) in [

@@ -1,10 +1,10 @@
-//! Settings as TOML: those in force, and the commented file that a package installs.
+//! Settings as TOML: those in force, and the file with comments that a package installs.
 
 use std::fmt::Write as _;
 
 use super::{Change, Section, Setting, Settings};
 
-/// The settings in force, a line each, as `--check-config` prints them.
+/// The settings in force, one per line, as `--check-config` prints them.
 pub fn effective_config<S: Section>(settings: &Settings<S>) -> String {
     Settings::<S>::schema().iter().zip(settings.values()).fold(String::new(), |mut text, (setting, value)| {
         let _ = writeln!(text, "{} = {value}", setting.name);
@@ -12,7 +12,7 @@ pub fn effective_config<S: Section>(settings: &Settings<S>) -> String {
     })
 }
 
-/// A file with every setting explained, and commented out at its default.
+/// A file that explains every setting. Each is commented out, with its default.
 pub fn default_config(program: &str, schema: &[Setting]) -> String {
     let mut text = format!(
         "# The settings of {program}, each at its default. See {program}.toml(5).\n\

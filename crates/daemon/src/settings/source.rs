@@ -1,4 +1,4 @@
-//! Collects what the file, the variables and the flags say, and hands it out setting by setting.
+//! Collects the values in the file, the variables and the flags, for each setting.
 
 use std::ffi::OsString;
 use std::ops::Range;
@@ -15,33 +15,33 @@ use super::near_miss::{NearMiss, near_misses};
 use super::value::Value;
 use super::{Common, Defaults, Section, Setting, Settings};
 
-/// What the parser says to a key that it has met before. It does not say to which.
+/// The parser's message for a duplicate key. It does not name the key.
 const DUPLICATE: &str = "duplicate key";
 
-/// Where settings come from: kept, so that a reload reads the same places.
+/// The sources of the settings. They are kept for reloads.
 #[derive(Clone, Debug)]
 pub struct Source {
     program: &'static str,
     file: Option<PathBuf>,
     flags: ArgMatches,
     defaults: Defaults,
-    /// Values that follow from flags.
+    /// Values that other flags imply.
     implied: Defaults,
-    /// The settings that any source gave when they were first read.
+    /// The settings that any source gave at the start.
     given: Vec<String>,
 }
 
-/// A value as somebody wrote it.
+/// A value as it was written.
 #[derive(Clone, Debug)]
 struct Written {
     setting: String,
-    /// The text, or what is wrong before it can be parsed.
+    /// The text, or why it cannot be parsed.
     text: Result<String, String>,
     place: String,
     order: Order,
 }
 
-/// In which order errors are told: those of the file by their offset, then those of variables, then of flags.
+/// The order of errors: those of the file by offset, then those of variables, then those of flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
     File(usize),
@@ -49,7 +49,7 @@ enum Order {
     Flag,
 }
 
-/// All values given, weakest source first, and the errors found so far.
+/// All values, the weakest source first, and the errors found so far.
 #[derive(Debug)]
 pub struct Given {
     written: Vec<Written>,
@@ -58,7 +58,7 @@ pub struct Given {
 }
 
 impl Source {
-    /// What `flags` name, the variables of `program`, and `defaults`; `implied` follows from `flags`.
+    /// The file that `flags` name, the variables of `program`, the flags, `defaults`, and the values that flags imply.
     pub(super) fn new(
         program: &'static str,
         flags: ArgMatches,
@@ -69,22 +69,22 @@ impl Source {
         Self { program, file, flags, defaults, implied, given: Vec::new() }
     }
 
-    /// Reads and checks everything, for the first time.
+    /// Reads and checks all settings at the start.
     ///
     /// # Errors
     ///
-    /// All errors of all sources: a value is checked even where a stronger source overrides it.
+    /// All errors of all sources. A value is checked even if a stronger source overrides it.
     pub(super) fn read<S: Section>(&mut self) -> Result<Settings<S>, SettingErrors> {
         let given = self.collect(&Settings::<S>::schema(), file::read);
         self.given = given.written.iter().map(|written| written.setting.clone()).collect();
         Self::check(given)
     }
 
-    /// Reads and checks everything, as it is by now.
+    /// Reads and checks all settings again.
     ///
     /// # Errors
     ///
-    /// As at the first time. A file that cannot be read again is an error too.
+    /// As at the start. A file that cannot be read again is an error too.
     pub fn read_again<S: Section>(&self) -> Result<Settings<S>, SettingErrors> {
         Self::check(self.collect(&Settings::<S>::schema(), file::read_again))
     }
@@ -107,7 +107,7 @@ impl Source {
         self.given.iter().any(|given| given == name)
     }
 
-    /// The variables that were probably meant for a setting, and have no effect.
+    /// The variables that were probably meant for a setting but have no effect.
     pub fn near_misses<S: Section>(&self) -> Vec<NearMiss> {
         near_misses(self.program, &Settings::<S>::schema())
     }
@@ -162,7 +162,7 @@ impl Source {
 }
 
 impl Given {
-    /// Parses all that was written for the setting in `field`; the strongest source wins.
+    /// Parses all values of the setting with this field. The strongest source wins.
     pub fn take<T: Value>(&mut self, field: &str) -> Option<T> {
         let name = field.replace('_', "-");
         let (_, default) = self.defaults.iter().find(|(setting, _)| *setting == name)?;
@@ -209,7 +209,7 @@ impl Given {
             let name = key.get_ref().as_ref();
             let Some(setting) = schema.iter().find(|setting| setting.name == name) else {
                 let offset = key.span().start;
-                // What the parser could not read as a key is known to be none of ours.
+                // The parser has already reported what it could not read as a key.
                 if errors.iter().any(|error| error.span().is_some_and(|span| span.start == offset)) {
                     continue;
                 }
@@ -226,7 +226,7 @@ impl Given {
                 order: Order::File(offset),
             });
         }
-        // A value that does not parse leaves a stub behind, whose own error would only repeat the parser's.
+        // A value that the parser rejects leaves a stub, whose own error would repeat the parser's.
         if stubs {
             self.written.clear();
         }
@@ -238,19 +238,19 @@ impl Given {
     }
 }
 
-/// The line in which `offset` is.
+/// The number of the line that contains `offset`.
 fn line(text: &str, offset: usize) -> usize {
     text[..offset].matches('\n').count() + 1
 }
 
-/// What is wrong with the key at `second`, which the parser has met before.
+/// The error for the duplicate key at `second`.
 fn given_twice(document: &DeTable<'_>, text: &str, second: Range<usize>) -> String {
     let written = &text[second.clone()];
-    // It may be in quotes, and then with escapes, which the parser knows how to read.
+    // It may be quoted and contain escapes, so the parser has to read it.
     let alone = format!("{written} = 0");
     let (alone, _) = DeTable::parse_recoverable(&alone);
     let name = alone.get_ref().keys().next().map_or(written, |key| key.get_ref().as_ref());
-    // Behind the head of a table, or within one, it is not the document's own key, though it may have its name.
+    // After the head of a table, or inside one, it is a key of that table, though it may have the same name.
     let in_table =
         |value: &Spanned<DeValue<'_>>| value.get_ref().is_table() && value.span().start < second.start;
     let first = document

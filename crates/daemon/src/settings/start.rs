@@ -1,4 +1,4 @@
-//! The command line: what is printed and done with, and what a daemon runs with.
+//! The command line: prints what is asked for and exits, or returns the settings that a daemon runs with.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,36 +13,35 @@ use super::{
 };
 use crate::exit::{Failure, complain, in_one_line};
 
-/// What a daemon is called, and what is its own about its command line.
+/// A daemon's name, and the parts of its command line that are its own.
 #[derive(Clone, Copy)]
 pub struct Program {
     /// The name of the binary, of its variables and of its metrics.
     pub name: &'static str,
     /// One sentence for `--help`.
     pub about: &'static str,
-    /// Flags that are no settings.
+    /// Flags that are not settings.
     pub extra: Extra,
-    /// The defaults in which it departs from those declared.
+    /// Defaults that differ from the declared ones.
     pub defaults: Defaults,
-    /// Values that follow from flags. They win over variables and the file; only a flag of the setting's own wins over
-    /// them.
+    /// Values that flags imply. They win over variables and the file. Only the setting's own flag wins over them.
     pub implied: fn(&ArgMatches) -> Defaults,
 }
 
 /// Defaults by the names of their settings.
 pub type Defaults = &'static [(&'static str, &'static str)];
 
-/// Flags that are no settings.
+/// Flags that are not settings.
 pub type Extra = fn(Command) -> Command;
 
-/// All that a daemon needs to begin.
+/// What a daemon starts with.
 #[derive(Debug)]
 pub struct Start<S> {
     /// The settings in force.
     pub settings: Settings<S>,
     /// Where to read them again.
     pub source: Source,
-    /// The flags that are no settings.
+    /// The flags that are not settings.
     pub flags: ArgMatches,
 }
 
@@ -51,7 +50,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit that this was built from, or `unknown`.
 pub const REVISION: &str = env!("REVISION");
 
-/// The command line of `program`; the manual, the completions and `--help` are made from it.
+/// The command line of `program`. The manual, the completions and `--help` are made from it.
 pub fn command<S: Section>(program: &Program) -> Command {
     let settings = schema::<S>(program).into_iter().map(flag);
     let base = Command::new(program.name)
@@ -106,14 +105,14 @@ fn flag(setting: Setting) -> Arg {
 ///
 /// # Errors
 ///
-/// The exit status, where all is said and done: `--help` and its like, a health check, or wrong settings, which have
-/// been told on standard error.
+/// The exit status, if there is nothing left to do: after `--help` and the like, after a health check, or after the errors
+/// of the settings were printed on standard error.
 pub fn start<S: Section>(
     program: &Program,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<Start<S>, ExitCode> {
     let flags = parse(&command::<S>(program), arguments).map_err(|misuse| {
-        misuse.tell();
+        misuse.print();
         if misuse.is_request() {
             return ExitCode::SUCCESS;
         }
@@ -133,7 +132,7 @@ pub fn start<S: Section>(
     };
     let settings = source.read::<S>().map_err(refuse)?;
     if flags.get_flag("check-config") {
-        // A start claims it later, where the log can tell what went wrong.
+        // A start claims it later, when the log can report an error.
         settings.own.claim(&settings.common).map_err(|error| {
             refuse(SettingErrors(vec![SettingError { place: String::new(), problem: in_one_line(&error) }]))
         })?;

@@ -1,11 +1,11 @@
-//! A parser of flags that takes any text, and tells completions which values to offer.
+//! A parser of flags that accepts any text, and lists values for completions.
 
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, Command};
 
-/// The values to offer. The setting itself refuses wrong ones, together with all other errors.
+/// The values to offer. Wrong values are reported later, together with all other errors of the settings.
 #[derive(Clone, Debug)]
 pub struct Suggestions(pub &'static [&'static str]);
 

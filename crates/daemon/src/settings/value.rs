@@ -1,4 +1,4 @@
-//! The kinds of values that settings have: each parsed once, into a type that cannot be wrong.
+//! The types of settings: values are parsed once, and are valid from then on.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub trait Value: Sized + Clone + PartialEq {
     /// What a value looks like, after "expected".
     const EXPECTED: &'static str;
-    /// Values that completions offer: all of them where they are few, or the common ones.
+    /// Values that completions offer: all if there are few, else the common ones.
     const SUGGESTIONS: &'static [&'static str] = &[];
-    /// Whether several may be given, separated by commas.
+    /// Whether it takes several values, separated by commas.
     const LIST: bool = false;
-    /// Whether none may be given as well.
+    /// Whether it may be empty.
     const MAY_BE_EMPTY: bool = false;
     /// Whether TOML writes it without quotes.
     const BARE: bool = false;
@@ -22,19 +22,19 @@ pub trait Value: Sized + Clone + PartialEq {
     ///
     /// # Errors
     ///
-    /// What was expected instead, where it can be said more exactly than [`Value::EXPECTED`] does.
+    /// What was expected: [`Value::EXPECTED`], or something more specific.
     fn parse(text: &str) -> Result<Self, String>;
 
     /// The value as TOML.
     fn to_toml(&self) -> String;
 }
 
-/// Puts `text` in TOML's quotes.
+/// Quotes `text` for TOML.
 pub(super) fn quoted(text: &str) -> String {
     format!("{text:?}")
 }
 
-/// `expected …`, in the one form that all messages have.
+/// `expected …`, as all messages begin.
 pub(super) fn expected<T: Value>() -> String {
     format!("expected {}", T::EXPECTED)
 }
@@ -44,7 +44,7 @@ pub(super) fn expected<T: Value>() -> String {
 pub struct Period(Duration);
 
 impl Period {
-    /// The longest that can be set: beyond it clocks overflow and operators meant something else.
+    /// The longest value. Beyond it clocks overflow, and it is probably a mistake.
     const LONGEST: Duration = Duration::from_hours(24 * 365);
 
     /// The span.
@@ -108,7 +108,7 @@ impl<const MIN: u32, const MAX: u32> Value for Count<MIN, MAX> {
     }
 }
 
-/// One or more values, none of them twice.
+/// One or more values without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List<T>(Vec<T>);
 
@@ -155,7 +155,7 @@ impl Value for std::net::SocketAddr {
     }
 }
 
-/// The IPv4 network that an IPv4-mapped one stands for, since mapped peers count as their IPv4 address.
+/// Turns an IPv4-mapped network into its IPv4 network, because mapped peers count as their IPv4 address.
 fn as_peers_count(network: IpNet) -> IpNet {
     const MAPPED_PREFIX: u8 = 96;
     let mapped = |network: Ipv6Net| {
@@ -173,7 +173,7 @@ impl Value for IpNet {
 
     fn parse(text: &str) -> Result<Self, String> {
         let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Self::from));
-        // 192.0.2.7/24 means the network around it; TOML should show what is meant.
+        // 192.0.2.7/24 means 192.0.2.0/24, and TOML should show that.
         network.map(|network| as_peers_count(network).trunc()).map_err(|_| expected::<Self>())
     }
 
