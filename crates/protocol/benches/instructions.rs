@@ -1,6 +1,6 @@
-//! Fixed work whose instructions `cargo xtask instructions` counts: `instructions WORK` does it once.
+//! Fixed workloads whose instructions `cargo xtask instructions` counts: `instructions WORK` runs one of them once.
 //!
-//! Each function that is counted is called once, after its input has been prepared.
+//! Each counted function is called once, after its input has been prepared.
 
 use std::hint::black_box;
 
@@ -19,13 +19,13 @@ fn main() {
             decode_and_answer(&input, &mut output);
             judge_replies(&input, &output)
         }
-        // Called by `cargo bench`, which has no work in mind.
+        // `cargo bench` calls it without a workload.
         _ => return,
     };
-    assert!(done > 0, "the input was of no use");
+    assert!(done > 0, "the input was not processed");
 }
 
-/// Lines of every class, length and kind, the same each time.
+/// Lines of every class, length and kind, the same in every run.
 fn lines() -> Vec<u8> {
     let digits = b"918273645546372819012345678909";
     let mut lines = Vec::new();

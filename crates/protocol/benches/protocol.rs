@@ -1,11 +1,11 @@
-//! What decoding and answering cost by the kind of line, one by one and in a batch: `cargo bench -p protocol`.
+//! The cost of decoding and answering by kind of line, for single lines and batches: `cargo bench -p protocol`.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use protocol::{Decoded, answer, decode, judge, rejection};
 
-/// A line of each kind, and one of everything that the decoder must see through.
+/// A line of each kind, and one with everything that the decoder skips.
 const LINES: [(&str, &str); 8] = [
     ("even", "-42\n"),
     ("odd", "1234567891\n"),

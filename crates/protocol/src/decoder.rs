@@ -1,27 +1,27 @@
-//! Finds requests in the bytes of a connection; what is not yet complete fits in a [`PartialLine`].
+//! Finds requests in the bytes of a connection. An incomplete request fits in a [`PartialLine`].
 
 use crate::number::{Number, Rejection};
 
-/// The most bytes that a line may have before its LF; a CR counts.
+/// The maximum length of a line before its LF, in bytes. A CR counts.
 pub const MAX_LINE: usize = 64;
 
-/// What the first bytes of a buffer hold.
+/// What a buffer begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoded {
-    /// A whole line of `consumed` bytes, its LF included.
+    /// A complete line of `consumed` bytes, including its LF.
     Request {
-        /// The number, or why it is none.
+        /// The number, or why it is not one.
         outcome: Result<Number, Rejection>,
-        /// How many bytes to drop before the next line begins.
+        /// How many bytes to skip to the next line.
         consumed: usize,
     },
-    /// No LF yet, and at most [`MAX_LINE`] bytes: more must come.
+    /// No LF yet, and at most [`MAX_LINE`] bytes.
     Incomplete,
-    /// More than [`MAX_LINE`] bytes without an LF: the line's end is not in sight, and never waited for.
+    /// More than [`MAX_LINE`] bytes without an LF. The end of the line is not waited for.
     Oversize,
 }
 
-/// Takes the first line of `input`.
+/// Decodes the first line of `input`.
 #[inline]
 pub fn decode(input: &[u8]) -> Decoded {
     let window = &input[..input.len().min(MAX_LINE + 1)];
@@ -32,11 +32,11 @@ pub fn decode(input: &[u8]) -> Decoded {
     }
 }
 
-/// Takes all of `input` as one request that nothing ends: the end of the stream or a silence did.
+/// Decodes all of `input` as one request without a line end: the end of the stream or a silence ended it.
 ///
 /// # Errors
 ///
-/// Says what it is when it is no number.
+/// If it is not a number.
 pub fn decode_unterminated(input: &[u8]) -> Result<Number, Rejection> {
     parse_line(input)
 }
@@ -45,7 +45,7 @@ fn parse_line(line: &[u8]) -> Result<Number, Rejection> {
     Number::parse(line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-/// The unfinished line that a connection keeps between two reads: all that an idle peer costs in buffers.
+/// The incomplete line that a connection keeps between two reads. An idle connection has no other buffer.
 #[derive(Clone, Debug)]
 pub struct PartialLine {
     bytes: [u8; MAX_LINE],
@@ -53,7 +53,7 @@ pub struct PartialLine {
 }
 
 impl PartialLine {
-    /// Nothing kept.
+    /// No bytes.
     pub const EMPTY: Self = Self { bytes: [0; MAX_LINE], length: 0 };
 
     /// The bytes kept.
@@ -61,11 +61,11 @@ impl PartialLine {
         &self.bytes[..usize::from(self.length)]
     }
 
-    /// Keeps `rest` in place of what was kept.
+    /// Replaces the bytes kept by `rest`.
     ///
     /// # Panics
     ///
-    /// If `rest` is longer than [`MAX_LINE`]: [`decode`] says [`Decoded::Oversize`] to that, not
+    /// If `rest` is longer than [`MAX_LINE`]. [`decode`] returns [`Decoded::Oversize`] for that, not
     /// [`Decoded::Incomplete`].
     #[inline]
     pub fn keep(&mut self, rest: &[u8]) {

@@ -1,7 +1,7 @@
-//! The wire between `cliente` and `servidor`, as pure functions over bytes.
+//! The wire protocol between `cliente` and `servidor`, as pure functions over bytes.
 //!
-//! This crate opens no socket, reads no clock, logs nothing, allocates nothing and knows no runtime. It never
-//! turns a number into an integer either: the length of the significant digits and the last of them decide.
+//! This crate does no I/O, reads no clock, logs nothing, allocates nothing and needs no runtime. It never parses a number
+//! into an integer: the count of significant digits and the last digit decide.
 //!
 //! ```text
 //!            request                                      reply
@@ -13,7 +13,7 @@
 //!     decoder ──► number ─────────────────────────► reply
 //! ```
 //!
-//! Read [`decoder`] first, then [`number`], then [`reply`]: that is the way a request takes.
+//! Read [`decoder`] first, then [`number`], then [`reply`]: a request takes the same path.
 #![forbid(unsafe_code)]
 
 pub mod decoder;

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// The most significant digits that a number may have.
+/// The maximum count of significant digits in a number.
 pub const MAX_DIGITS: usize = 30;
 
-/// More significant digits than this make a number large.
+/// A number with more significant digits than this is large.
 pub(crate) const LARGE_ABOVE: usize = 10;
 
 /// An integer in canonical form: no leading zeros, no `+`, no `-0`. Valid by construction.
@@ -15,14 +15,14 @@ pub struct Number {
     length: u8,
 }
 
-/// What a number is to this protocol.
+/// How this protocol classifies a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// More than ten significant digits.
     Large,
-    /// At most ten significant digits, the last of them even.
+    /// At most ten significant digits, and the last one is even.
     Even,
-    /// At most ten significant digits, the last of them odd.
+    /// At most ten significant digits, and the last one is odd.
     Odd,
 }
 
@@ -45,13 +45,13 @@ impl Class {
     }
 }
 
-/// Why a line is no number.
+/// Why a line is not a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// Nothing but spaces and tabs.
     #[error("an empty line")]
     Empty,
-    /// Something else than an optional sign and decimal digits.
+    /// Something other than an optional sign and decimal digits.
     #[error("not a decimal integer")]
     Invalid,
     /// More than [`MAX_DIGITS`] significant digits, or a line of more than [`crate::MAX_LINE`] bytes.
@@ -83,7 +83,7 @@ impl Number {
     ///
     /// # Errors
     ///
-    /// Says what else `text` is; text that is no number is [`Rejection::Invalid`] whatever its length.
+    /// Why `text` is not a number. Text that is not decimal digits is [`Rejection::Invalid`] whatever its length.
     pub fn parse(text: &[u8]) -> Result<Self, Rejection> {
         let text = trim(text);
         let (negative, digits) = match text {
@@ -91,7 +91,7 @@ impl Number {
             [b'-', digits @ ..] => (true, digits),
             [b'+', digits @ ..] | digits => (false, digits),
         };
-        // Without an early exit the compiler does this sixteen bytes at a time.
+        // Without an early exit, the compiler processes sixteen bytes at a time.
         let all_digits = digits.iter().fold(true, |all, byte| all & byte.is_ascii_digit());
         let [.., last] = digits else { return Err(Rejection::Invalid) };
         if !all_digits {

@@ -1,11 +1,12 @@
-//! The usual line, answered without a branch that depends on its digits: most of what a busy server gets.
+//! A fast path for plain lines, which are most of the input of a busy server: no branch depends on their digits.
 //!
-//! A line is plain if it is a number in canonical form, then LF: it and its reply fit in a window of 32 bytes, which
-//! is looked at and copied as a whole. [`crate::decode`] sees to all other lines, and says the same of plain ones.
+//! A line is plain if it is a number in canonical form followed by LF. The line and its reply fit in a window of 32 bytes,
+//! which is read and copied as a whole. [`crate::decode`] handles all other lines, and gives the same results for plain
+//! ones.
 
 use crate::number::{Class, LARGE_ABOVE, MAX_DIGITS};
 
-/// A sign, as many digits as a number may have, LF: what [`answer_plain`] looks at.
+/// How many bytes [`answer_plain`] reads: a sign, the digits of the longest number, LF.
 pub const WINDOW: usize = MAX_DIGITS + 2;
 
 const EVEN: [u8; WINDOW] = padded(b"PAR\n");
@@ -13,17 +14,17 @@ const ODD: [u8; WINDOW] = padded("ÍMPAR\n".as_bytes());
 const EVEN_LENGTH: usize = "PAR\n".len();
 const ODD_LENGTH: usize = "ÍMPAR\n".len();
 
-/// What has been done about a plain line.
+/// A plain line that was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plain {
-    /// What its number is.
+    /// The class of its number.
     pub class: Class,
-    /// How long it is, its LF included.
+    /// Its length, including its LF.
     pub consumed: usize,
 }
 
-/// Answers the first line of `input` in `output`, LF included, if the line is plain, and [`WINDOW`] bytes are there:
-/// behind the last lines there must be other bytes, best of all zeros.
+/// Appends the reply to the first line of `input`, including its LF, to `output`, if the line is plain and `input` has at
+/// least [`WINDOW`] bytes. So the last lines must be followed by other bytes, preferably zeros.
 #[inline]
 pub fn answer_plain(input: &[u8], output: &mut Vec<u8>) -> Option<Plain> {
     let window: &[u8; WINDOW] = input.first_chunk()?;
@@ -47,7 +48,7 @@ pub fn answer_plain(input: &[u8], output: &mut Vec<u8>) -> Option<Plain> {
     Some(Plain { class, consumed: end + 1 })
 }
 
-/// Where the digits behind the sign end; the window's length or more if they do not.
+/// Where the digits after the sign end. The window's length or more if they do not end in it.
 fn end_of_digits(window: &[u8; WINDOW], sign: usize) -> usize {
     const HALF: usize = WINDOW / 2;
     let (low, high) = window.split_at(HALF);
@@ -58,12 +59,12 @@ fn end_of_digits(window: &[u8; WINDOW], sign: usize) -> usize {
     if low == 0 { in_high } else { in_low }
 }
 
-/// Sixteen bytes at once: the highest bit of each that is no digit.
+/// Sixteen bytes at once: sets the highest bit of each byte that is not a digit.
 fn others_than_digits(bytes: &[u8]) -> u128 {
     const EACH: u128 = u128::MAX / 0xff;
     let mut word = [0; size_of::<u128>()];
     word.copy_from_slice(bytes);
-    // A digit is now 0 to 9; adding 0x76 to anything larger reaches the highest bit, and carries no further.
+    // A digit is now 0 to 9. Adding 0x76 to anything larger sets the highest bit, without a carry into the next byte.
     let word = u128::from_le_bytes(word) ^ (EACH * 0x30);
     (((word & (EACH * 0x7f)) + EACH * 0x76) | word) & (EACH * 0x80)
 }
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
     use crate::{Decoded, answer, decode};
 
-    /// What `decode` and `answer` make of a canonical line; `None` for any other.
+    /// The result of `decode` and `answer` for a canonical line. `None` for any other line.
     fn expected(input: &[u8]) -> Option<(Plain, Vec<u8>)> {
         let Decoded::Request { outcome: Ok(number), consumed } = decode(input) else { return None };
         let canonical = number.as_bytes() == &input[..consumed - 1];
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_every_length_get_what_the_decoder_says() {
+    fn numbers_of_every_length_get_the_same_reply_as_from_the_decoder() {
         for digits in 1..=40 {
             for (sign, last) in
                 [("", "8"), ("-", "8"), ("", "3"), ("-", "3"), ("+", "2"), ("", "0"), ("-", "0")]
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn any_byte_anywhere_is_seen() {
+    fn any_byte_at_any_position_is_noticed() {
         for position in 0..32 {
             for byte in 0..=u8::MAX {
                 let mut line = *b"-123456789012345678901234567890\n";

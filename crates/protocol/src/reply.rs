@@ -1,16 +1,16 @@
-//! What each request deserves, as text without its line end, and what a client may think of what it got.
+//! The reply to each request, without its line end, and a client's check of a reply.
 
 use crate::number::{Class, Number, Rejection};
 
 /// Sent to a connection over the limit, before it is closed.
 pub const BUSY: &[u8] = "ERRO ocupado: todos os lugares estão tomados; tente mais tarde".as_bytes();
 
-/// No reply of this protocol is longer, its line end included; a client need not read further.
+/// The maximum length of a reply, including its line end. A client need not read further.
 pub const MAX_REPLY: usize = 128;
 
 const ERROR: &[u8] = b"ERRO ";
 
-/// The reply to a number: itself if it is large, else its parity.
+/// The reply to a number: the number itself if it is large, else its parity.
 #[inline]
 pub fn answer(number: &Number) -> &[u8] {
     match number.class() {
@@ -20,7 +20,7 @@ pub fn answer(number: &Number) -> &[u8] {
     }
 }
 
-/// The reply to what is no number: a stable code, then what was expected.
+/// The reply to a line that is not a number: a stable code, then what was expected.
 pub const fn rejection(reason: Rejection) -> &'static [u8] {
     match reason {
         Rejection::Empty => "ERRO vazio: esperado um número inteiro, por exemplo 42".as_bytes(),
@@ -31,24 +31,24 @@ pub const fn rejection(reason: Rejection) -> &'static [u8] {
     }
 }
 
-/// What the bytes received so far say about the reply to a number.
+/// The result of checking the bytes received so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// They are what the number deserves.
+    /// They are the right reply to the number.
     Right,
-    /// They can no longer become it: another answer, an over-long one, or something behind it.
+    /// They cannot become the right reply: another answer, an answer that is too long, or extra bytes after it.
     Wrong,
-    /// The server says `ERRO`.
+    /// The server replied `ERRO`.
     ServerError,
     /// The server ended the connection without a byte.
     Closed,
-    /// They may become any of these: more must come.
+    /// They may still become any of these.
     Incomplete,
 }
 
-/// Judges `received`, all that has come in reply to `number`; `ended` says that no more will come.
+/// Checks `received`, all bytes received in reply to `number`. `ended` means that no more will come.
 ///
-/// A reply is ended by LF or by the end of the stream, as the original program's are.
+/// A reply ends with LF or with the end of the stream, as those of the original program do.
 pub fn judge(number: &Number, received: &[u8], ended: bool) -> Verdict {
     let expected = answer(number);
     let (line, surplus) = match memchr::memchr(b'\n', received) {

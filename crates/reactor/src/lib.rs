@@ -1,7 +1,7 @@
-//! One thread's event loop on Linux: readiness by epoll, wake-ups from other threads, deadlines.
+//! The parts of an event loop on Linux: readiness by epoll, wake-ups from other threads, deadlines.
 //!
-//! [`Poller`] waits, [`Waker`] ends the wait from another thread, and [`Deadlines`] says how long to wait. The caller
-//! owns the loop, the sockets and the clock. ARCHITECTURE.md says why this is neither mio nor polling.
+//! [`Poller`] waits, [`Waker`] ends the wait from another thread, and [`Deadlines`] decides how long to wait. The caller
+//! owns the loop, the sockets and the clock. ARCHITECTURE.md explains why this is neither mio nor polling.
 
 mod deadlines;
 mod poller;

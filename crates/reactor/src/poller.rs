@@ -9,31 +9,31 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-/// The most that one wait reports; what is left is reported by the next one.
+/// How many events one wait reports. The next wait reports the rest.
 const MAX_EVENTS: usize = 256;
-/// The longest wait. It keeps the timeout within epoll_wait(2)'s range of milliseconds.
+/// The longest wait. It keeps the timeout within the range of epoll_wait(2).
 const MAX_WAIT: Duration = Duration::from_hours(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// What a descriptor is watched for. Errors and the end of both directions are always reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// Bytes to read, or the end of the stream: reported by each wait for as long as it lasts (level-triggered).
+    /// Bytes to read, or the end of the stream: every wait reports it (level-triggered).
     Read,
-    /// Room to write: reported by each wait for as long as it lasts.
+    /// Room to write: every wait reports it (level-triggered).
     Write,
-    /// Any change of either, reported once: whoever reads must read all there is (edge-triggered).
+    /// Any change of either, reported once (edge-triggered): a reader must read until there is nothing left.
     Changes,
 }
 
 /// A descriptor that is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ready {
-    /// The token that it is watched by.
+    /// The token that it is watched with.
     pub token: u64,
     /// There are bytes to read, or the end of the stream.
     pub readable: bool,
-    /// The peer sends nothing more. Known with [`Interest::Changes`], or if the connection failed.
+    /// The peer sends nothing more. Only known with [`Interest::Changes`], or if the connection failed.
     pub ended: bool,
     /// The descriptor has an error, or both directions have ended.
     pub failed: bool,
@@ -44,7 +44,7 @@ pub struct Ready {
 pub struct Poller(OwnedFd);
 
 impl Poller {
-    /// An instance that watches nothing.
+    /// An instance without watched descriptors.
     ///
     /// # Errors
     ///
@@ -53,11 +53,11 @@ impl Poller {
         Ok(Self(epoll::create(CreateFlags::CLOEXEC)?))
     }
 
-    /// Watches a descriptor, and reports it by `token`, until it is closed.
+    /// Watches a descriptor until it is closed, and reports it with `token`.
     ///
     /// # Errors
     ///
-    /// If it is watched already, or the kernel's limit of watched descriptors is reached.
+    /// If it is watched already, or if memory or the user's watches (`fs.epoll.max_user_watches`) are exhausted.
     pub fn watch(&self, descriptor: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
         Ok(epoll::add(&self.0, descriptor, EventData::new_u64(token), interest.flags())?)
     }
@@ -71,7 +71,7 @@ impl Poller {
         Ok(epoll::modify(&self.0, descriptor, EventData::new_u64(token), interest.flags())?)
     }
 
-    /// No longer watches a descriptor. Needed where it stays open, here or in another process.
+    /// Stops watching a descriptor. Needed if it stays open, here or in another process.
     ///
     /// # Errors
     ///
@@ -80,15 +80,15 @@ impl Poller {
         Ok(epoll::delete(&self.0, descriptor)?)
     }
 
-    /// Waits until a descriptor is ready, at most for `timeout`, and puts what is ready into `ready`.
+    /// Waits until a descriptor is ready, at most for `timeout`, and stores what is ready in `ready`.
     ///
-    /// May end early with nothing ready: when a signal arrives, and less than a millisecond before a timeout that is no
-    /// whole number of milliseconds. A wait for the rest of it is precise to the nanosecond, apart from the thread's
-    /// timer slack (50 µs by default).
+    /// May return early with nothing ready: when a signal arrives, and less than one millisecond before the end of a timeout
+    /// that is not a whole number of milliseconds. A second wait for the rest is exact to the nanosecond, apart from the
+    /// thread's timer slack (50 µs by default).
     ///
     /// # Errors
     ///
-    /// None that a working kernel gives.
+    /// None with a working kernel.
     pub fn wait(&self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> io::Result<()> {
         ready.clear();
         match self.wait_for_events(ready, timeout) {
@@ -100,8 +100,7 @@ impl Poller {
     fn wait_for_events(&self, ready: &mut Vec<Ready>, timeout: Option<Duration>) -> Result<(), Errno> {
         let mut timeout = timeout.map(|timeout| timeout.min(MAX_WAIT));
         if let Some(short) = timeout.filter(|timeout| !timeout.is_zero() && *timeout < MILLISECOND) {
-            // epoll_wait(2) counts in milliseconds; epoll_pwait2(2) does not, but older kernels and seccomp filters
-            // refuse it.
+            // epoll_wait(2) counts milliseconds. epoll_pwait2(2) does not, but older kernels and seccomp filters refuse it.
             if poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timespec(short)))? == 0 {
                 return Ok(());
             }
@@ -115,7 +114,7 @@ impl Poller {
     }
 }
 
-/// Rounded down. Linux may end a wait late by a thousandth of its timeout; the wait for the rest makes up for it.
+/// Rounded down. Linux may end a wait late by a thousandth of its timeout. The wait for the rest corrects that.
 fn whole_milliseconds(timeout: Duration) -> Duration {
     Duration::new(timeout.as_secs(), timeout.subsec_millis() * 1_000_000)
 }
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn interests_can_be_changed_and_given_up() {
+    fn interests_can_be_changed_and_removed() {
         let poller = Poller::new().expect("a file");
         let (socket, peer) = UnixStream::pair().expect("two files");
         poller.watch(&socket, 1, Interest::Read).expect("it is not watched yet");
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_is_over_when_the_rest_of_it_has_been_waited_for() {
+    fn a_second_wait_for_the_rest_completes_a_timeout() {
         let poller = Poller::new().expect("a file");
         let (start, timeout) = (Instant::now(), Duration::from_nanos(2_500_300));
         let mut waits = 0;
@@ -206,7 +205,7 @@ mod tests {
     fn a_wait_can_be_shorter_than_a_millisecond() {
         let poller = Poller::new().expect("a file");
         let timeout = Duration::from_micros(100);
-        // One that is rounded up never is; any other is on a busy machine too, sooner or later.
+        // A wait that is rounded up is never short. Others are sooner or later, even on a busy machine.
         let is_short = |_| {
             let start = Instant::now();
             poller.wait(&mut Vec::new(), Some(timeout)).expect("epoll works");
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ready_ends_a_wait_of_any_length() {
+    fn a_ready_descriptor_ends_a_wait_of_any_length() {
         let (poller, waker) = (Poller::new().expect("a file"), Waker::new().expect("a file"));
         poller.watch(&waker, 7, Interest::Changes).expect("it is not watched yet");
         let mut ready = Vec::new();

@@ -23,11 +23,11 @@ impl Waker {
 
     /// Makes it readable.
     pub fn wake(&self) {
-        // It fails only after 2^64 calls that nobody acknowledged.
+        // It fails only after 2^64 calls without an acknowledgement.
         let _ = write(&self.0, &1_u64.to_ne_bytes());
     }
 
-    /// Makes it unreadable; does nothing if it was not readable.
+    /// Makes it unreadable. Does nothing if it was not readable.
     pub fn acknowledge(&self) {
         let _ = read(&self.0, &mut [0; size_of::<u64>()]);
     }
