@@ -16,16 +16,16 @@ use crate::settings::{Own, Settings};
 /// Shared by the event loops, all connections, and `main`.
 #[derive(Debug)]
 pub struct Context {
-    /// What is counted.
+    /// Counts everything.
     pub metrics: Metrics,
-    /// What is logged.
+    /// Logs the data path.
     pub(crate) log: Log,
-    /// How many are served.
+    /// Limits the number of connections.
     pub limit: ConnectionLimit,
 }
 
 impl Context {
-    /// As `settings` say.
+    /// A context with these settings.
     pub fn new(settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             metrics: Metrics::new(settings.common.worker_threads.get()),
@@ -98,7 +98,7 @@ mod tests {
     use crate::settings::PROGRAM;
 
     #[test]
-    fn the_status_says_one_in_the_singular() {
+    fn the_status_uses_the_singular_for_one() {
         let arguments = ["servidor", "--max-connections", "1"].map(Into::into);
         let context = Context::new(&start::<Own>(&PROGRAM, arguments).expect("settings in order").settings);
         assert_eq!(context.status(), "0 of 1 connection, 0 numbers (0 large, 0 even, 0 odd)");

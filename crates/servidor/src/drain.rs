@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a connection that has sent nothing yet may take to send its first request.
+/// How long a new connection may take to send its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
-/// The rest of `drain-timeout` is for the process to end.
+/// The share of `drain-timeout` for connections. The rest is for the end of the process.
 const SHARE_FOR_CONNECTIONS: f64 = 0.9;
 
-/// By when connections must have ended, once the daemon stops.
+/// When connections must have ended after the daemon was asked to stop.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drain {
-    /// First requests are waited for until then.
+    /// How long to wait for first requests.
     pub(crate) first_request: Instant,
-    /// Peers that do not read are waited for until then.
+    /// How long to wait for peers that do not read.
     pub(crate) forced: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! What an event loop lends to the connection that it serves: kernel, clock, buffers, settings, stop, counters.
+//! What an event loop shares with the connection that it serves: kernel, clock, buffers, settings, drain, counters.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,15 +13,16 @@ use crate::settings::Own;
 
 /// The most that is read at once.
 pub(crate) const READ_SIZE: usize = 16 * 1024;
-/// Replies are sent when there are so many bytes of them, even if requests are left. Bounds what a peer can make us hold.
+/// Once this many bytes of replies are collected, they are sent, even if requests are left. This limits what a peer can make
+/// the server hold.
 pub(crate) const WRITE_SIZE: usize = 8 * 1024;
 
 /// See the module. Idle connections have no buffers of their own.
 pub(crate) struct Environment<K: Kernel> {
     pub(crate) kernel: K,
-    /// The last reading of the clock. Whoever reads the clock leaves it here.
+    /// The last reading of the clock. All code that reads the clock stores it here.
     pub(crate) now: Instant,
-    /// A partial line, what is read behind it, and room for zeros: see `answer_lines`.
+    /// A partial line, the bytes read after it, and room for zeros: see `answer_lines`.
     pub(crate) input: Box<[u8]>,
     /// Replies.
     pub(crate) output: Vec<u8>,
@@ -50,7 +51,7 @@ impl<K: Kernel> Environment<K> {
         }
     }
 
-    /// What this event loop counts.
+    /// The counters of this event loop.
     #[inline]
     pub(crate) fn metrics(&self) -> &LoopMetrics {
         self.context.metrics.of(self.event_loop)

@@ -1,4 +1,4 @@
-//! Places where a test can make the daemon fail. No release has them.
+//! Places where a test can make the daemon fail. Releases do not contain them.
 
 /// The variable that names a place: `NAME:EVENT_LOOP`.
 const VARIABLE: &str = "SERVIDOR_FAIL_POINT";

@@ -1,8 +1,8 @@
-//! The server: `event_loop` (acceptor) → `connection` → `protocol` → `connection`.
+//! The server.
 //!
-//! Follow one number: the acceptor of the first `event_loop` lets its connection in, an event loop knows when there is
-//! something to read, `connection` reads it, `protocol` judges it, and `connection` sends the reply. What is counted and
-//! logged on the way is in `metrics` and `log`.
+//! A number passes through these modules in this order: the acceptor of the first `event_loop` accepts its connection, an
+//! event loop is told that there is something to read, `connection` reads it, `protocol` classifies it, and `connection`
+//! sends the reply. `metrics` and `log` count and log all that.
 
 mod connection;
 mod context;

@@ -1,4 +1,4 @@
-//! How many connections are served at the same time: a semaphore whose limit can change.
+//! Limits how many connections are served at the same time: a semaphore whose limit can change.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -17,44 +17,44 @@ impl ConnectionLimit {
         Self { limit, active, awaited: AtomicBool::new(false) }
     }
 
-    /// Changes the limit. Connections beyond a lower one stay; none is added until enough of them have ended.
+    /// Changes the limit. If it becomes lower, open connections stay, and no new one is accepted until enough have ended.
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Whether a permit is free. Only the acceptor takes permits, so a free one stays free until it takes it.
+    /// Whether a permit is free. Only the acceptor takes permits, so a free one stays free until the acceptor takes it.
     pub(crate) fn has_free(&self) -> bool {
         self.active() < self.limit()
     }
 
-    /// Whether a permit is free. If not, [`ConnectionLimit::take_awaited`] is true once, after one has been given back.
+    /// Whether a permit is free. If not, [`ConnectionLimit::take_awaited`] returns true once after one has been released.
     pub(crate) fn await_free(&self) -> bool {
-        // `release` and `take_awaited` come in the reverse order: at least one side sees what the other one did.
+        // `release` and `take_awaited` use the reverse order, so at least one side sees what the other one did.
         self.awaited.store(true, Ordering::SeqCst);
         self.has_free()
     }
 
-    /// Whether the acceptor waits for a permit: it must be woken. To be asked after each release.
+    /// Whether the acceptor waits for a permit and must be woken. Call this after each release.
     pub(crate) fn take_awaited(&self) -> bool {
         self.awaited.load(Ordering::SeqCst) && self.awaited.swap(false, Ordering::SeqCst)
     }
 
-    /// Takes a permit, free or not: connections that are queued at a stop are served beyond the limit.
+    /// Takes a permit even if none is free: at a stop, queued connections are served beyond the limit.
     pub(crate) fn acquire(&self) {
         self.active.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Gives a permit back.
+    /// Returns a permit.
     pub(crate) fn release(&self) {
         self.active.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Permits that are taken.
+    /// How many permits are taken.
     pub fn active(&self) -> usize {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Permits that there are.
+    /// How many permits there are.
     pub fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }

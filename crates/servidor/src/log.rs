@@ -1,4 +1,4 @@
-//! What `servidor` logs on the data path: each message in one place, each with its own budget.
+//! The log messages of the data path, each with its own budget.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use tracing::Level;
 use crate::kernel::Errno;
 use crate::metrics::{CloseReason, Refusal};
 
-/// Who is at the other end.
+/// The peer of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
-    /// The connection's running number.
+    /// The number of the connection since the start.
     pub(crate) connection: u64,
-    /// The peer's address, an IPv4-mapped one as IPv4.
+    /// The peer's address. IPv4-mapped addresses are converted to IPv4.
     pub(crate) address: SocketAddr,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Budgets of so many lines a second.
+    /// Budgets of `per_second` lines each.
     pub(crate) fn new(per_second: u32) -> Self {
         let budget = |event| Budget::new(event, per_second);
         Self {
@@ -53,7 +53,7 @@ impl Log {
         }
     }
 
-    /// Begins a new second. Returns how many lines were suppressed in the last one.
+    /// Starts a new second. Returns how many lines were suppressed in the last one.
     pub(crate) fn refill(&self, per_second: u32) -> u64 {
         let Self { established, refused, classified, rejected, closed, accept_failed, .. } = self;
         let Self { read, sent, stalled, deadline, .. } = self;
@@ -75,13 +75,13 @@ impl Log {
         event_within!(self.refused, WARN, peer = %address, reason = reason.as_str(), "connection refused");
     }
 
-    /// Whether a number that is answered now may be logged.
+    /// Whether an answered number would be logged now.
     #[inline]
     pub(crate) fn may_log_numbers(&self) -> bool {
         may_log(Level::INFO) && self.classified.lasts()
     }
 
-    /// Numbers were answered that may not be logged.
+    /// Numbers were answered without being logged.
     #[inline]
     pub(crate) fn numbers_not_logged(&self, count: u64) {
         if may_log(Level::INFO) {
@@ -104,7 +104,7 @@ impl Log {
         );
     }
 
-    /// `request` was no number. Only at level `debug` is it logged: who writes it may be hostile.
+    /// `request` was not a number. It is logged only at level `debug`, because the peer may be hostile.
     #[inline]
     pub(crate) fn request_rejected(&self, peer: Peer, reason: Rejection, request: &[u8]) {
         let request = request.strip_suffix(b"\n").unwrap_or(request);
@@ -126,7 +126,7 @@ impl Log {
         event_within!(self.read, DEBUG, connection, bytes, "requests read");
     }
 
-    /// Bytes of replies were sent, and none are left.
+    /// All replies were sent, this many bytes.
     #[inline]
     pub(crate) fn replies_sent(&self, Peer { connection, .. }: Peer, bytes: usize) {
         event_within!(self.sent, DEBUG, connection, bytes, "replies sent");
@@ -137,7 +137,7 @@ impl Log {
         event_within!(self.stalled, DEBUG, connection, bytes, "replies stalled");
     }
 
-    /// A deadline has passed, and nothing had arrived that would move it.
+    /// A deadline has passed, and nothing had arrived that moves it.
     pub(crate) fn deadline_passed(&self, Peer { connection, .. }: Peer, reason: CloseReason) {
         event_within!(self.deadline, DEBUG, connection, reason = reason.as_str(), "deadline passed");
     }
@@ -163,24 +163,24 @@ impl Log {
         );
     }
 
-    /// The kernel gave an error in place of a connection.
+    /// accept(2) failed.
     pub(crate) fn accept_failed(&self, error: Errno) {
         event_within!(self.accept_failed, WARN, error = error.to_string(), "accept failed");
     }
 
-    /// The kernel does not report connections of the listener at `address`. Has the budget of `accept failed`, and its
-    /// message: either way nobody is accepted for a while.
+    /// The listener at `address` cannot be watched. The message and the budget are those of `accept failed`: no connection
+    /// is accepted for a while in both cases.
     pub(crate) fn watch_failed(&self, address: SocketAddr, error: Errno) {
         let error = format!("cannot watch {address}: {error}");
         event_within!(self.accept_failed, WARN, error, "accept failed");
     }
 
-    /// All permits have been taken for a while, and connections wait in the kernel's queue.
+    /// All permits have been taken for a while. Further connections wait in the kernel's queue.
     pub(crate) fn limit_reached(limit: usize) {
         tracing::warn!(limit, "connection limit reached");
     }
 
-    /// Permits are free again, and no connection waits.
+    /// Permits are free again, and no connection is waiting.
     pub(crate) fn limit_cleared(limit: usize, duration: Duration) {
         let duration_ms = milliseconds(duration);
         tracing::info!(limit, duration_ms, "connection limit cleared");

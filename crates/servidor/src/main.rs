@@ -1,4 +1,4 @@
-//! The daemon `servidor`: a checklist; what it does is in the library.
+//! The daemon `servidor`: connects the parts of the library.
 
 use std::io;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use servidor::{Context, Serving};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What its sockets are called by the service manager.
+/// The names of its sockets at the service manager.
 const SOCKETS: [&str; 2] = ["servidor", "metrics"];
 
 fn main() -> ExitCode {
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     let logging = Arc::new(Logging::start(&start.settings.common));
-    // Clients are served by threads of their own; the runtime has all the rest.
+    // The event loops have their own threads. The runtime does everything else.
     exit::conclude(runtime::run(1, serve(start, descriptors, Arc::clone(&logging))))
 }
 
@@ -45,7 +45,7 @@ async fn serve(
     settings.own.claim(&settings.common)?;
     let (settings, in_force) = watch::channel(Arc::new(settings));
     let watchdog = Watchdog::from_environment();
-    // Signals are taken over first: whoever sees an address in the log may send one.
+    // Handlers are installed first: someone who sees an address in the log may already send a signal.
     let requests = Requests::listen().context("signals cannot be handled")?;
 
     let settings_now = in_force.borrow().clone();

@@ -1,7 +1,6 @@
-//! Everything that `servidor` counts: names, help, labels and buckets in one place, one function for each event.
+//! The metrics of `servidor`: their names, help texts, labels and buckets, and one function for each event.
 //!
-//! Each event loop counts for itself, on cache lines of its own. The counts are summed, and given to the recorder, on
-//! request.
+//! Each event loop has its own counters, on its own cache lines. They are summed and passed to the recorder on request.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,19 +32,19 @@ label! {
         Client = "client",
         /// An unterminated request was answered.
         Unterminated = "unterminated",
-        /// Nothing was asked for too long.
+        /// The peer sent nothing for too long.
         Idle = "idle",
         /// A line took too long to end.
         SlowLine = "slow_line",
         /// The peer did not read its replies.
         SlowReader = "slow_reader",
-        /// A line was too long to wait for its end.
+        /// A line was too long.
         Oversize = "oversize",
-        /// The network, or the peer's reset.
+        /// A network error or a reset by the peer.
         Io = "io",
-        /// A reload took the peer's network out of `allow`.
+        /// A reload removed the peer's network from `allow`.
         NotAllowed = "not_allowed",
-        /// The daemon is stopping, and all that had arrived is answered.
+        /// The daemon is stopping, and all requests that had arrived are answered.
         Stopping = "stopping",
         /// The daemon stopped, and the connection did not end in time.
         Forced = "forced",
@@ -54,7 +53,7 @@ label! {
     }
 }
 
-/// What one batch of requests was made of.
+/// The requests of one batch, counted by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Numbers by [`Class::index`].
@@ -70,12 +69,12 @@ impl Tally {
     }
 }
 
-/// What one event loop counts.
+/// The counters of one event loop.
 #[derive(Debug, Default)]
-// Two cache lines: the processor fetches them in pairs.
+// Two cache lines, because the processor fetches them in pairs.
 #[repr(align(128))]
 pub(crate) struct LoopMetrics {
-    /// Connections that it has, or will find in its inbox.
+    /// Its connections, including those that are still in its inbox.
     active: AtomicU64,
     connections: AtomicU64,
     refused: [AtomicU64; Refusal::ALL.len()],
@@ -93,7 +92,7 @@ impl LoopMetrics {
         add(&self.connections, 1);
     }
 
-    /// Connections that are being served.
+    /// How many connections are being served.
     pub(crate) fn active(&self) -> u64 {
         self.active.load(Ordering::Relaxed)
     }
@@ -140,7 +139,7 @@ const SERVICE: Histogram = Histogram {
     first_bound_ns: FIRST_BUCKET_NS,
 };
 
-/// What all event loops count.
+/// The counters of all event loops.
 #[derive(Debug)]
 pub struct Metrics {
     loops: Box<[LoopMetrics]>,
@@ -151,7 +150,7 @@ impl Metrics {
         Self { loops: (0..event_loops).map(|_| LoopMetrics::default()).collect() }
     }
 
-    /// The counts of one event loop.
+    /// The counters of one event loop.
     #[inline]
     pub(crate) fn of(&self, event_loop: usize) -> &LoopMetrics {
         &self.loops[event_loop]
@@ -196,8 +195,8 @@ impl Metrics {
         Rejection::ALL.map(|reason| self.rejected_for(reason)).iter().sum()
     }
 
-    /// Gives all counts to the recorder, so that each series exists even before it has counted. Returns the histogram,
-    /// which the recorder does not keep, in the exposition format.
+    /// Passes all counts to the recorder, so that each series exists from the start. Returns the histogram, which the
+    /// recorder does not keep, in the exposition format.
     #[expect(clippy::cast_precision_loss, reason = "gauges; the limit is far below 2^52")]
     pub(crate) fn render(&self, limit: &ConnectionLimit) -> String {
         counter!(description: "Connections accepted and served.", "servidor_connections_total")

@@ -1,4 +1,4 @@
-//! What the page for people shows of the server: its connections, and what it was asked.
+//! The server's part of the page for people: connections and numbers.
 
 use daemon::http::page::{figures, shares};
 use protocol::Class;

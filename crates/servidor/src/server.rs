@@ -1,4 +1,4 @@
-//! The event loops together, and the threads that they run on.
+//! All event loops, and their threads.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -23,10 +23,10 @@ use crate::kernel::Kernel;
 use crate::kernel::linux::Linux;
 use crate::settings::{Own, Settings};
 
-/// The send buffer of a connection, as asked for; the kernel doubles it to have room for its own overhead. Unread replies
-/// are the peer's problem and our memory: see SECURITY.md.
+/// The requested send buffer of a connection. The kernel doubles it for its own overhead. It limits how much memory unread
+/// replies can use: see SECURITY.md.
 const SEND_BUFFER: usize = 8 * 1024;
-/// The receive buffer: what a peer can send while nothing is read from it.
+/// The requested receive buffer: how much a peer can send while nothing is read from it.
 const RECEIVE_BUFFER: usize = 12 * 1024;
 
 /// Why the server cannot start, or has failed.
@@ -50,7 +50,7 @@ pub enum ServerError {
         #[source]
         error: io::Error,
     },
-    /// The kernel does not let an event loop go on.
+    /// The kernel does not let an event loop wait or accept any more.
     #[error("an event loop failed")]
     Failed(#[source] io::Error),
     /// A bug of this program.
@@ -59,12 +59,12 @@ pub enum ServerError {
     /// A bug of this program.
     #[error("an event loop ended by itself")]
     Ended,
-    /// Another task of the daemon is gone.
+    /// Another task of the daemon has ended or panicked.
     #[error(transparent)]
     Task(#[from] TaskError),
 }
 
-/// Reaches all event loops.
+/// Sends messages to all event loops.
 pub(crate) struct Server<K: Kernel> {
     handles: Vec<Handle<K>>,
 }
@@ -90,7 +90,7 @@ impl<K: Kernel> Server<K> {
         (Self { handles }, event_loops)
     }
 
-    /// Puts settings into force, for open connections too.
+    /// Applies settings, also to open connections.
     pub(crate) fn apply(&self, settings: &Arc<Own>) {
         for handle in &self.handles {
             handle.send(Message::Settings(Arc::clone(settings)));
@@ -105,7 +105,7 @@ impl<K: Kernel> Server<K> {
     }
 }
 
-/// A server that runs.
+/// A running server.
 pub struct Serving {
     server: Server<Linux>,
     /// How each event loop ended.
@@ -113,11 +113,11 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Serves on threads of its own, as many as `worker-threads`.
+    /// Starts one thread with an event loop for each of `worker-threads`.
     ///
     /// # Errors
     ///
-    /// If there is no room for the event loops' files or threads.
+    /// If the files or threads of the event loops cannot be created.
     pub fn start(
         listeners: Vec<Listener>,
         settings: &Settings,
@@ -146,11 +146,11 @@ impl Serving {
         Ok(Self { server, ended })
     }
 
-    /// Waits for `stop`, and puts settings into force when they change, for open connections too.
+    /// Waits for `stop`. Meanwhile, applies settings when they change, also to open connections.
     ///
     /// # Errors
     ///
-    /// If an event loop fails, or what `stop` says.
+    /// If an event loop ends or `stop` fails.
     pub async fn until_stop(
         &mut self,
         stop: impl Future<Output = Result<(), TaskError>>,
@@ -171,7 +171,7 @@ impl Serving {
         }
     }
 
-    /// Begins the stop: connections have `drain_timeout` to end.
+    /// Begins the stop. Connections have `drain_timeout` to end.
     pub fn stop(&self, drain_timeout: Duration) {
         self.server.stop(Instant::now(), drain_timeout);
     }
@@ -200,7 +200,7 @@ fn prepared(
     Ok(Listening { socket, address, outlives })
 }
 
-/// Runs an event loop on a thread of its own, which reports how it ended.
+/// Runs an event loop on its own thread, which reports how it ended.
 fn start_thread(
     event_loop: impl FnOnce() -> io::Result<()> + Send + 'static,
     report: UnboundedSender<Result<(), ServerError>>,
@@ -210,7 +210,7 @@ fn start_thread(
             Ok(outcome) => outcome.map_err(ServerError::Failed),
             Err(_) => Err(ServerError::Panicked),
         };
-        // Nobody listens any more once the daemon has ended.
+        // The receiver is gone once the daemon has ended.
         let _ = report.send(outcome);
     })?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What an operator can tell `servidor`.
+//! The settings of `servidor`.
 
 use std::net::SocketAddr;
 
@@ -8,9 +8,9 @@ use daemon::settings::{ClaimError, Count, List, MetricsListen, Networks, Period,
 /// All settings of `servidor`.
 pub type Settings = daemon::settings::Settings<Own>;
 
-/// Its epoll instance and its waker.
+/// An epoll instance and a waker.
 const FILES_OF_AN_EVENT_LOOP: u64 = 2;
-/// Files that are open beside these and connections: listeners, the HTTP side, the log, lingering sockets.
+/// All other open files except connections: listeners, the HTTP side, the log, lingering sockets.
 const OTHER_FILES: u64 = 256;
 
 /// The command line of `servidor`.
@@ -23,7 +23,7 @@ pub const PROGRAM: Program = Program {
 };
 
 daemon::settings! {
-    /// What only `servidor` can be told.
+    /// The settings that only `servidor` has.
     pub struct Own {
         /// Addresses to listen on. An IPv6 address takes no IPv4 peers.
         listen: List<SocketAddr> = "127.0.0.1:8888", Restart;
@@ -77,7 +77,7 @@ daemon::settings! {
 pub enum Overload {
     /// They queue in the kernel.
     Wait,
-    /// They are told so, and closed.
+    /// They are sent `ERRO ocupado` and closed.
     Refuse,
 }
 

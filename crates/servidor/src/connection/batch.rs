@@ -8,19 +8,19 @@ use crate::environment::WRITE_SIZE;
 use crate::log::{Log, Peer};
 use crate::metrics::Tally;
 
-/// What is left of a batch's bytes.
+/// The rest of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// All lines are answered. From this offset on, there is a partial line, or nothing.
+    /// All lines are answered. A partial line, or nothing, starts at this offset.
     Partial(usize),
-    /// There are enough replies for one send. From this offset on, requests have not been looked at.
+    /// There are enough replies for one send. Unread requests start at this offset.
     Unread(usize),
-    /// A line is too long. It has its error, and what is behind it does not count.
+    /// A line is too long. Its error is in the output, and the bytes after it are ignored.
     Oversize,
 }
 
 /// Answers the lines in this range of `input` into `output`, until `output` is full. Counts them in `tally`, and logs
-/// them. Zeros are put behind the range, so that its last lines too can be looked at through a window.
+/// them. Writes zeros after the range, so that its last lines can be read through a full window too.
 ///
 /// # Panics
 ///
@@ -69,7 +69,7 @@ pub(super) fn answer_lines(
     rest
 }
 
-/// Answers `request`, of which this came out, without a line end.
+/// Writes the reply to `request`, which was decoded to `outcome`, without a line end.
 #[inline]
 pub(super) fn answer_one(
     outcome: &Result<Number, Rejection>,

@@ -1,4 +1,4 @@
-//! How a connection ends when the daemon stops, or its network is no longer allowed: what has arrived is answered first.
+//! Ends a connection when the daemon stops or its network is no longer allowed. What has arrived is answered first.
 
 use std::cmp::min_by_key;
 use std::time::Instant;
@@ -10,11 +10,11 @@ use crate::kernel::{Errno, Kernel};
 use crate::metrics::CloseReason;
 use crate::settings::Own;
 
-/// How much of what has arrived is still read.
+/// How much is still read.
 const MAX_READ: usize = 64 * 1024;
 
 impl<K: Kernel> Connection<K> {
-    /// Why it is to finish, if it is.
+    /// Why it must finish, if it must.
     #[inline]
     pub(super) fn finishes_for(&self, drain: Option<Drain>) -> Option<CloseReason> {
         match drain {
@@ -23,7 +23,7 @@ impl<K: Kernel> Connection<K> {
         }
     }
 
-    /// Answers what has arrived, gives a newcomer some time if the daemon stops, and closes.
+    /// Answers what has arrived, and closes. If the daemon stops, a new connection gets some time for its first request.
     pub(super) fn finish(&mut self, reason: CloseReason, env: &mut Environment<K>) -> Result<Next, Errno> {
         loop {
             match self.flush(env)? {
@@ -31,7 +31,7 @@ impl<K: Kernel> Connection<K> {
                 Some(next) => return Ok(next),
                 None => return Ok(WRITE),
             }
-            // The line that is cut there is no request.
+            // The line that is cut off here is not a request.
             if self.read_while_finishing >= MAX_READ {
                 return Ok(Next::Close(reason));
             }
@@ -57,7 +57,7 @@ impl<K: Kernel> Connection<K> {
         min_by_key(self.usual_deadline(settings), (drain.forced, CloseReason::Forced), |(at, _)| *at)
     }
 
-    /// By when a newcomer must have asked.
+    /// When a new connection must have sent its first request.
     fn first_request_deadline(&self, settings: &Own, drain: Drain) -> Instant {
         if self.partial.is_empty() {
             return drain.first_request;

@@ -1,7 +1,7 @@
 //! One connection, from its first byte to its last, as a state machine that never waits.
 //!
-//! It is told that its socket is ready ([`Connection::serve`]) or that its deadline has passed ([`Connection::expire`]),
-//! and returns what it waits for next.
+//! [`Connection::serve`] handles a ready socket, [`Connection::expire`] a deadline that has passed. Both return what the
+//! connection waits for next.
 
 mod batch;
 mod finish;
@@ -39,15 +39,15 @@ pub(crate) struct Connection<K: Kernel> {
     socket: K::Socket,
     record: ConnectionRecord,
     partial: PartialLine,
-    /// Whether a line has ended: the peer terminates its requests, and expects terminated replies.
+    /// Whether a line end has been read: the peer terminates its requests, and expects terminated replies.
     terminated: bool,
-    /// A reload took the peer's network out of `allow`.
+    /// Whether a reload removed the peer's network from `allow`.
     not_allowed: bool,
-    /// Replies that the kernel has not taken. While there are any, nothing is read.
+    /// Replies that the kernel has not accepted yet. While there are any, nothing is read.
     pending: Option<Box<Pending>>,
     last_read: Instant,
     line_began: Instant,
-    /// Bytes read since it was to finish.
+    /// How many bytes were read since it had to finish.
     read_while_finishing: usize,
 }
 
@@ -55,9 +55,9 @@ pub(crate) struct Connection<K: Kernel> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Next {
-    /// It waits until its socket is ready for this.
+    /// Waits until its socket is ready for this.
     Await(Interest),
-    /// It ends: all replies are with the kernel, or never will be.
+    /// Ends: the kernel has all replies, or they cannot be sent any more.
     Close(CloseReason),
 }
 
@@ -86,21 +86,21 @@ impl<K: Kernel> Connection<K> {
         &self.socket
     }
 
-    /// What it waits for.
+    /// What it waits for now.
     #[inline]
     pub(crate) fn awaits(&self) -> Interest {
         if self.pending.is_some() { Interest::Write } else { Interest::Read }
     }
 
-    /// Looks at settings that have changed. Returns whether the peer's network is still allowed; else it is to finish.
+    /// Applies changed settings. Returns whether the peer's network is still allowed. If not, the connection must finish.
     pub(crate) fn apply(&mut self, settings: &Own) -> bool {
         self.not_allowed = !settings.allow.contains(self.record.peer.address.ip());
         !self.not_allowed
     }
 
-    /// Goes on: the socket is ready for what was awaited, or the connection is to finish.
+    /// The socket is ready for what was awaited, or the connection must finish.
     ///
-    /// Reads at most once, so that others have their turn, unless it is to finish.
+    /// Reads at most once, so that others get their turn, unless it must finish.
     #[inline]
     pub(crate) fn serve(&mut self, env: &mut Environment<K>) -> Next {
         let next = match self.finishes_for(env.drain) {
@@ -111,14 +111,14 @@ impl<K: Kernel> Connection<K> {
         next.unwrap_or(Next::Close(CloseReason::Io))
     }
 
-    /// Its deadline has passed. Before anything is enforced the kernel is asked once more: what has arrived by now came
-    /// in time, however late this process got to run.
+    /// Its deadline has passed. The socket is read or written once more before the deadline is enforced: what has arrived by
+    /// now came in time, even if this process was suspended.
     pub(crate) fn expire(&mut self, env: &mut Environment<K>) -> Next {
         self.expire_if_not_ready(env).unwrap_or(Next::Close(CloseReason::Io))
     }
 
     fn expire_if_not_ready(&mut self, env: &mut Environment<K>) -> Result<Next, Errno> {
-        // Each pass moves the deadline, adds to a line of at most 64 bytes, or is the last one.
+        // Each pass moves the deadline, extends a line of at most 64 bytes, or is the last one.
         loop {
             let (deadline, reason) = self.deadline(&env.settings, env.drain);
             if deadline > env.now {
@@ -130,7 +130,7 @@ impl<K: Kernel> Connection<K> {
                 (_, None) => self.read_batch(env)?,
             };
             match next {
-                // Its replies have been taken at last: nothing else is waited for.
+                // The kernel has taken the last replies: there is nothing else to wait for.
                 Some(READ) if self.finishes_for(env.drain).is_some() => return Ok(self.serve(env)),
                 Some(Next::Await(_)) => {}
                 Some(close) => return Ok(close),
@@ -145,7 +145,7 @@ impl<K: Kernel> Connection<K> {
         }
     }
 
-    /// When its time is up, and for what reason.
+    /// Its next deadline, and the reason to close it then.
     #[inline]
     pub(crate) fn deadline(&self, settings: &Own, drain: Option<Drain>) -> (Instant, CloseReason) {
         #[cfg(test)]
@@ -172,7 +172,7 @@ impl<K: Kernel> Connection<K> {
         }
     }
 
-    /// Reads once, and answers. `None`: there was nothing to read.
+    /// Reads once, and answers. `None` if there was nothing to read.
     fn read_batch(&mut self, env: &mut Environment<K>) -> Result<Option<Next>, Errno> {
         let kept = self.partial.as_bytes().len();
         env.input[..kept].copy_from_slice(self.partial.as_bytes());
@@ -194,7 +194,7 @@ impl<K: Kernel> Connection<K> {
         self.answer(0..kept + read, env).map(Some)
     }
 
-    /// Answers this range of the input, which begins with the partial line, as far as the kernel takes the replies.
+    /// Answers this range of the input, which begins with the partial line, until the kernel takes no more replies.
     fn answer(&mut self, mut range: Range<usize>, env: &mut Environment<K>) -> Result<Next, Errno> {
         loop {
             let mut tally = Tally::default();
@@ -224,7 +224,8 @@ impl<K: Kernel> Connection<K> {
         }
     }
 
-    /// Takes the partial line for a request that nothing will terminate, answers it in the peer's own manner, and closes.
+    /// Treats the partial line as a request that nothing will terminate, answers it with a line end only if the peer uses
+    /// them, and closes.
     fn answer_partial(&mut self, reason: CloseReason, env: &mut Environment<K>) -> Result<Next, Errno> {
         if self.partial.is_empty() {
             return Ok(Next::Close(reason));

@@ -1,25 +1,25 @@
-//! Replies that the kernel has not taken, since the peer does not read as fast as it asks.
+//! Replies that the kernel has not accepted yet, because the peer reads more slowly than it asks.
 
 use std::time::{Duration, Instant};
 
 use crate::metrics::CloseReason;
 use crate::settings::Own;
 
-/// Bytes per second that a peer must take in the long run, once its replies have to wait: a trickle cannot hold a permit
-/// for ever.
+/// How many bytes per second a peer must read in the long run, once its replies have to wait. A trickle cannot hold a permit
+/// forever.
 pub(crate) const MIN_WRITE_RATE: u32 = 1024;
 
 /// See the module.
 pub(super) struct Pending {
     /// When the requests were read.
     pub(super) read_at: Instant,
-    /// Since when the peer has taken nothing; if it takes less than [`MIN_WRITE_RATE`], earlier.
+    /// Since when the peer has read nothing. If it reads more slowly than [`MIN_WRITE_RATE`], an earlier time.
     pub(super) since: Instant,
     pub(super) unsent: Vec<u8>,
     pub(super) sent: usize,
-    /// Requests that have been read and not looked at.
+    /// Requests that have been read but not decoded.
     pub(super) unread: Vec<u8>,
-    /// Why to close when all is sent.
+    /// The reason to close when everything is sent, if it must close.
     pub(super) then: Option<CloseReason>,
 }
 
@@ -28,7 +28,7 @@ impl Pending {
         self.since + settings.write_timeout.get()
     }
 
-    /// The peer has taken so many bytes more.
+    /// The kernel has taken this many more bytes.
     pub(super) fn progress(&mut self, bytes: usize, now: Instant) {
         self.sent += bytes;
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);

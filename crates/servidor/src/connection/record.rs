@@ -1,4 +1,4 @@
-//! A connection in limit, metrics and log: counted and logged when it begins, and once when it ends, however it ends.
+//! A connection's permit, and its entries in metrics and log. It is counted and logged when it begins, and once when it ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,20 +7,20 @@ use crate::context::Context;
 use crate::log::Peer;
 use crate::metrics::CloseReason;
 
-/// A connection that is being served, until it ends or is dropped. It holds a permit.
+/// The record of a connection that is being served, until it ends or is dropped. It holds a permit.
 pub(crate) struct ConnectionRecord {
     pub(crate) peer: Peer,
-    /// Requests answered.
+    /// How many requests were answered.
     pub(crate) requests: u64,
     pub(crate) began: Instant,
     context: Arc<Context>,
-    /// The event loop that it belongs to.
+    /// The index of its event loop.
     event_loop: usize,
     has_ended: bool,
 }
 
 impl ConnectionRecord {
-    /// Takes a permit, and begins a connection of this event loop.
+    /// Takes a permit, and counts a connection of this event loop.
     pub(crate) fn begin(context: &Arc<Context>, event_loop: usize, peer: Peer, now: Instant) -> Self {
         context.limit.acquire();
         context.metrics.of(event_loop).connection_served();
@@ -28,7 +28,7 @@ impl ConnectionRecord {
         Self { peer, requests: 0, began: now, context: Arc::clone(context), event_loop, has_ended: false }
     }
 
-    /// Ends it, and gives the permit back.
+    /// Ends it, and releases the permit.
     pub(crate) fn end(mut self, reason: CloseReason, now: Instant) {
         self.conclude(reason, now.saturating_duration_since(self.began));
     }
@@ -44,7 +44,7 @@ impl ConnectionRecord {
 impl Drop for ConnectionRecord {
     fn drop(&mut self) {
         if !self.has_ended {
-            // Its event loop was cut short, and cannot read the clock any more.
+            // Its event loop has panicked, and can no longer read the clock.
             self.conclude(CloseReason::Forced, Duration::ZERO);
         }
     }

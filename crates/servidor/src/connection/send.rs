@@ -10,19 +10,19 @@ use crate::kernel::{Errno, Kernel, retry};
 use crate::metrics::CloseReason;
 
 impl<K: Kernel> Connection<K> {
-    /// Since when the peer has not read its replies, if they have to wait.
+    /// Since when the peer has not read its replies, if they are waiting.
     pub(crate) fn stalled_since(&self) -> Option<Instant> {
         self.pending.as_ref().map(|pending| pending.since)
     }
 
-    /// Bytes that it keeps while the peer does not read.
+    /// How many bytes it holds while the peer does not read.
     #[cfg(feature = "simulation")]
     pub(crate) fn held_bytes(&self) -> usize {
         self.pending.as_ref().map_or(0, |pending| pending.unsent.capacity() + pending.unread.capacity())
     }
 
     /// Sends the output, which answers what was read at `env.now`. Keeps what the kernel does not take, and the range of
-    /// the input that has not been looked at.
+    /// the input that has not been decoded.
     pub(super) fn send(
         &mut self,
         unread: Range<usize>,
@@ -43,7 +43,7 @@ impl<K: Kernel> Connection<K> {
         Ok(WRITE)
     }
 
-    /// Sends pending replies, then answers the requests behind them. `None`: there was no room.
+    /// Sends pending replies, then answers the requests after them. `None` if there was no room.
     pub(super) fn flush(&mut self, env: &mut Environment<K>) -> Result<Option<Next>, Errno> {
         let Some(mut pending) = self.pending.take() else { return Ok(Some(READ)) };
         let sent = send_some(&mut env.kernel, &self.socket, &pending.unsent[pending.sent..])?;
@@ -55,7 +55,7 @@ impl<K: Kernel> Connection<K> {
         env.now = env.kernel.now();
         env.metrics().served_in(env.now - pending.read_at);
         env.context.log.replies_sent(self.record.peer, pending.unsent.len());
-        // The peer has been busy with what it was sent: its silence begins here, and nothing was read from it either.
+        // The peer was busy reading, and nothing was read from it meanwhile: its silence begins now.
         self.last_read = env.now;
         self.line_began = env.now;
         let unread = 0..pending.unread.len();

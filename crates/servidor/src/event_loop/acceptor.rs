@@ -1,5 +1,5 @@
-//! Accepts connections for all event loops. A permit comes before accept(2), so that connections beyond the limit wait in
-//! the kernel's queue.
+//! Accepts connections for all event loops. It needs a permit before it calls accept(2), so connections beyond the limit
+//! wait in the kernel's queue.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,11 +18,11 @@ use crate::log::{Log, Peer};
 use crate::metrics::Refusal;
 use crate::settings::Overload;
 
-/// At a stop descriptors come free all the time: trying again is cheap, and time is short.
+/// At a stop, descriptors are released all the time, and there is little time: it tries again sooner.
 const PAUSE_AT_STOP: Duration = Duration::from_millis(10);
-/// What the queue of a listener can hold (listen(2): the kernel allows one more than was asked for).
+/// How many connections the queue of a listener can hold. The kernel allows one more than listen(2) was told.
 const MAX_QUEUE: usize = BACKLOG.unsigned_abs() as usize + 1;
-/// How long all permits are taken before there is a warning.
+/// How long all permits must be taken before there is a warning.
 const FULL_BEFORE_WARNING: Duration = Duration::from_secs(1);
 
 /// A socket that listens.
@@ -30,7 +30,7 @@ pub(crate) struct Listening<L> {
     pub(crate) socket: L,
     /// For messages.
     pub(crate) address: SocketAddr,
-    /// It outlives this process: its queue is the successor's.
+    /// Whether it outlives this process. Its queue is then left to the successor.
     pub(crate) outlives: bool,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Acceptor<K: Kernel> {
 
 /// Gives each connection to the event loop that has the fewest.
 struct Distributor<K: Kernel> {
-    /// The event loops but this one, which is the first.
+    /// All event loops except this one, which is the first.
     others: Vec<Handle<K>>,
     last_connection: u64,
 }
@@ -54,7 +54,7 @@ struct Listener<K: Kernel> {
     is_watched: bool,
     paused_until: Option<Instant>,
     errors: AcceptErrors,
-    /// Connections taken from the queue since the stop began.
+    /// How many connections were accepted since the stop began.
     accepted_at_stop: usize,
 }
 
@@ -65,10 +65,10 @@ impl<K: Kernel> Acceptor<K> {
         Self { listeners, distributor: Distributor { others, last_connection: 0 }, full: None }
     }
 
-    /// A listener is ready: accepts one connection, so that others have their turn.
+    /// A listener is ready: accepts one connection only, so that others get their turn.
     pub(super) fn serve(&mut self, index: usize, connections: &mut Connections<K>) -> io::Result<()> {
         let env = &mut connections.env;
-        // It may be watched no longer since the kernel reported it, or the last permit may have been taken.
+        // Since the kernel reported it, it may have been forgotten, or the last permit taken.
         let listener =
             self.listeners.get_mut(index).filter(|listener| listener.is_watched && may_accept(env));
         if let Some(listener) = listener
@@ -82,7 +82,7 @@ impl<K: Kernel> Acceptor<K> {
     /// Watches the listeners that can be accepted from, and no others. Call it at the end of each turn.
     pub(super) fn settle(&mut self, env: &mut Environment<K>) {
         let may_accept = may_accept(env);
-        // A listener that was watched in this turn would have been ready if anyone had waited.
+        // A listener that was watched in this turn would have been ready if a connection had been waiting.
         let mut nobody_waits = may_accept;
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             nobody_waits &= listener.is_watched;
@@ -96,7 +96,7 @@ impl<K: Kernel> Acceptor<K> {
         self.report_full(nobody_waits, env);
     }
 
-    /// Warns when all permits have been taken for a while, and says when nobody waits for one any longer.
+    /// Warns when all permits have been taken for a while, and logs when no connection waits for one any more.
     fn report_full(&mut self, nobody_waits: bool, env: &Environment<K>) {
         let limit = env.context.limit.limit();
         let is_full = env.settings.overload == Overload::Wait && !env.context.limit.has_free();
@@ -116,12 +116,12 @@ impl<K: Kernel> Acceptor<K> {
         }
     }
 
-    /// When to call [`Acceptor::settle`] or [`Acceptor::drain`], if nothing happens before.
+    /// When to call [`Acceptor::settle`] or [`Acceptor::drain`] if nothing is ready before.
     pub(super) fn next_deadline(&self, env: &Environment<K>) -> Option<Instant> {
         let paused = self.listeners.iter().filter_map(|listener| listener.paused_until);
         let full = match self.full {
             _ if env.drain.is_some() => None,
-            // Whether anyone waits is known after the next wait, which need not last.
+            // The next wait shows whether a connection is waiting. It need not block.
             Some(_) if self.listeners.iter().all(|listener| listener.is_watched) => Some(env.now),
             Some((since, false)) if !env.context.limit.has_free() => Some(since + FULL_BEFORE_WARNING),
             _ => None,
@@ -129,9 +129,9 @@ impl<K: Kernel> Acceptor<K> {
         paused.chain(full).chain(env.drain.map(|drain| drain.forced)).min()
     }
 
-    /// The stop has begun, or goes on: serves those who wait in the queues, even beyond the limit. Their handshake is
-    /// done, and closing the listener would reset them. The queue of a listener that outlives this process is the
-    /// successor's.
+    /// At each turn of a stop: serves the connections that wait in the queues, even beyond the limit. Their handshakes are
+    /// complete, and closing the listener would reset them. The queue of a listener that outlives this process is left to
+    /// the successor.
     ///
     /// Returns whether all listeners are closed.
     pub(super) fn drain(&mut self, drain: Drain, connections: &mut Connections<K>) -> bool {
@@ -151,7 +151,7 @@ impl<K: Kernel> Listener<K> {
         Self { listening, is_watched: false, paused_until: None, errors, accepted_at_stop: 0 }
     }
 
-    /// Watches it. If the kernel lacks the memory, or the user has too many watches, the listener pauses.
+    /// Watches it. If there is no memory for that, or the user has too many watches, the listener pauses.
     fn watch(&mut self, index: usize, env: &mut Environment<K>) {
         match retry(|| env.kernel.watch_listener(&self.listening.socket, index)) {
             Ok(()) => self.is_watched = true,
@@ -170,7 +170,7 @@ impl<K: Kernel> Listener<K> {
         }
     }
 
-    /// Takes the queue. Returns whether the listener is done with.
+    /// Accepts all connections in the queue. Returns whether the listener can be closed.
     fn drain(
         &mut self,
         drain: Drain,
@@ -190,7 +190,7 @@ impl<K: Kernel> Listener<K> {
                     self.accepted_at_stop += 1;
                     distributor.admit(socket, address, connections);
                 }
-                // Files have run out: connections that end meanwhile give theirs back.
+                // Out of files: connections that end meanwhile release theirs.
                 Ok(None) if self.paused_until.is_some() => {
                     self.paused_until = Some(now + PAUSE_AT_STOP);
                     return is_over;
@@ -201,21 +201,21 @@ impl<K: Kernel> Listener<K> {
         true
     }
 
-    /// Accepts one connection. `None`: nobody waits, or the listener pauses.
+    /// Accepts one connection. `None` if none is waiting, or if the listener pauses.
     ///
     /// # Errors
     ///
-    /// If it does not listen any more. Only a restart can bind it again.
+    /// If it no longer listens. Only a restart can bind it again.
     fn accept(&mut self, env: &mut Environment<K>) -> io::Result<Option<(K::Socket, SocketAddr)>> {
         loop {
             let error = match retry(|| env.kernel.accept(&self.listening.socket)) {
                 Ok((socket, address)) => {
                     self.errors.reset();
-                    // What accepting takes must not count as the next one's service time.
+                    // The time that accepting takes must not count as service time.
                     env.now = env.kernel.now();
                     return Ok(Some((socket, address)));
                 }
-                // Another process has the same listener, and was faster.
+                // Another process with the same listener was faster.
                 Err(Errno::AGAIN) => {
                     self.errors.reset();
                     return Ok(None);
@@ -240,7 +240,7 @@ impl<K: Kernel> Listener<K> {
 }
 
 impl<K: Kernel> Distributor<K> {
-    /// Serves a new connection, here or in another event loop; refuses it, or closes it.
+    /// Serves a new connection, here or in another event loop, or refuses or closes it.
     fn admit(&mut self, socket: K::Socket, address: SocketAddr, connections: &mut Connections<K>) {
         let env = &mut connections.env;
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
@@ -268,7 +268,7 @@ impl<K: Kernel> Distributor<K> {
     }
 }
 
-/// Whether a connection may be accepted, even if only to be refused. If not, a permit that is given back wakes us.
+/// Whether a connection may be accepted, even if only to be refused. If not, the next released permit wakes this event loop.
 fn may_accept<K: Kernel>(env: &Environment<K>) -> bool {
     env.settings.overload == Overload::Refuse
         || env.context.limit.has_free()
@@ -281,7 +281,7 @@ fn refused<K: Kernel>(address: SocketAddr, reason: Refusal, env: &Environment<K>
 }
 
 impl<K: Kernel> Drop for Acceptor<K> {
-    /// However it ends, the others need not wait for connections any longer.
+    /// The other event loops need not wait for connections any longer, whatever the reason.
     fn drop(&mut self) {
         self.distributor.others.iter().for_each(|other| other.send(Message::LastConnection));
     }

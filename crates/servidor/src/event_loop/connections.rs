@@ -13,8 +13,8 @@ use crate::environment::Environment;
 use crate::kernel::{Errno, Interest, Kernel, Wake as _, retry};
 use crate::metrics::CloseReason;
 
-/// How many connections may wait for peers that do not read, in the whole process. What they hold is the largest part of
-/// the memory that peers can make the process use: see SECURITY.md.
+/// How many connections of the process may wait for peers that do not read. Their replies are the largest part of the memory
+/// that peers can make the process use: see SECURITY.md.
 pub(crate) const MAX_STALLED: usize = 128;
 
 /// See the module.
@@ -22,7 +22,7 @@ pub(super) struct Connections<K: Kernel> {
     pub(super) env: Environment<K>,
     entries: Slab<Entry<K>>,
     deadlines: Deadlines,
-    /// Keys of connections that wait for their peers to read, in no order.
+    /// Keys of connections that wait for their peers to read, in any order.
     stalled: Vec<usize>,
     max_stalled: usize,
     /// Keys of lingering sockets, the oldest first.
@@ -35,7 +35,7 @@ enum Entry<K: Kernel> {
     Lingering(Lingering<K>),
 }
 
-/// What the connections of an event loop hold.
+/// How many connections an event loop has, and what they hold.
 #[cfg(feature = "simulation")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Census {
@@ -46,7 +46,7 @@ pub(crate) struct Census {
 }
 
 impl<K: Kernel> Connections<K> {
-    /// No connections, in one of `event_loops`.
+    /// No connections. The limits are this event loop's share of those for all `event_loops`.
     pub(super) fn new(env: Environment<K>, event_loops: usize) -> Self {
         let event_loop = env.event_loop;
         let share = |total: usize| total / event_loops + usize::from(event_loop < total % event_loops);
@@ -61,19 +61,19 @@ impl<K: Kernel> Connections<K> {
         }
     }
 
-    /// Whether nothing is served, and nothing lingers.
+    /// Whether there are no connections and no lingering sockets.
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// When something expires, if nothing happens before.
+    /// The next deadline.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
     }
 
     /// Serves `connection` from now on.
     pub(super) fn add(&mut self, mut connection: Connection<K>) {
-        // It was accepted under settings that may have changed on its way here.
+        // The settings may have changed since it was accepted.
         let finishes = !connection.apply(&self.env.settings) || self.env.drain.is_some();
         let key = self.entries.insert(Entry::Serving(connection));
         let Entry::Serving(connection) = &self.entries[key] else { unreachable!("it was just added") };
@@ -84,7 +84,7 @@ impl<K: Kernel> Connections<K> {
         }
     }
 
-    /// Goes on with whatever is ready, unless it has been closed since the kernel reported it.
+    /// Handles a connection or a lingering socket that is ready, unless it was closed after the kernel reported it.
     #[inline]
     pub(super) fn serve(&mut self, key: usize) {
         match self.entries.get(key) {
@@ -92,7 +92,7 @@ impl<K: Kernel> Connections<K> {
                 let before = self.env.now;
                 self.step(key, Connection::serve);
                 if self.env.now == before {
-                    // Nothing was answered: the next one's service time must not include what this took.
+                    // Nothing was answered. The service time of the next connection must not include this one's time.
                     self.env.now = self.env.kernel.now();
                 }
             }
@@ -100,7 +100,7 @@ impl<K: Kernel> Connections<K> {
                 let Environment { kernel, input, drain, .. } = &mut self.env;
                 if lingering.drop_input(kernel, input) {
                 } else if lingering.is_undelivered(kernel, *drain) {
-                    // It waits for its deadline alone.
+                    // Only its deadline matters now.
                     let forgotten = retry(|| kernel.forget(lingering.socket()));
                     forgotten.expect("a watched socket can be forgotten");
                 } else {
@@ -111,7 +111,7 @@ impl<K: Kernel> Connections<K> {
         }
     }
 
-    /// Lets everything look at settings that have changed.
+    /// Applies changed settings to all connections.
     pub(super) fn apply_settings(&mut self) {
         let mut not_allowed = Vec::new();
         for (key, entry) in &mut self.entries {
@@ -127,7 +127,7 @@ impl<K: Kernel> Connections<K> {
         }
     }
 
-    /// Lets everything finish: the stop has begun.
+    /// Starts to finish all connections: the stop has begun.
     pub(super) fn drain(&mut self) {
         let keys: Vec<usize> = self.entries.iter().map(|(key, _)| key).collect();
         for key in keys {
@@ -141,7 +141,7 @@ impl<K: Kernel> Connections<K> {
         }
     }
 
-    /// Acts on the deadlines that have passed.
+    /// Handles the deadlines that have passed.
     pub(super) fn expire(&mut self) {
         let now = self.env.now;
         while let Some(key) = self.deadlines.take_expired(now) {
@@ -159,7 +159,7 @@ impl<K: Kernel> Connections<K> {
         }
     }
 
-    /// One step of the connection with this key. A bug that panics ends this connection, and no other.
+    /// Runs one step of the connection with this key. A panic ends this connection only.
     fn step(&mut self, key: usize, step: impl FnOnce(&mut Connection<K>, &mut Environment<K>) -> Next) {
         let Some(Entry::Serving(connection)) = self.entries.get_mut(key) else { return };
         let awaited = connection.awaits();
@@ -182,8 +182,8 @@ impl<K: Kernel> Connections<K> {
         }
     }
 
-    /// Takes note of whether a connection waits for its peer to read. Past the bound, the one that has waited longest is
-    /// closed.
+    /// Records whether a connection waits for its peer to read. If there are too many of these, the one that has waited
+    /// longest is closed.
     fn set_stalled(&mut self, key: usize, is_stalled: bool) {
         if !is_stalled {
             self.stalled.retain(|stalled| *stalled != key);
@@ -201,7 +201,7 @@ impl<K: Kernel> Connections<K> {
         }
     }
 
-    /// Ends a connection, which is `watched` for this. Its permit is free at the FIN, not when the peer has taken note.
+    /// Ends a connection, which is `watched` for this interest. Its permit is released at the FIN, not when the peer closes.
     fn close(&mut self, key: usize, reason: CloseReason, watched: Interest) {
         let Entry::Serving(connection) = self.entries.remove(key) else { unreachable!("it is served") };
         self.deadlines.disarm(key);
@@ -209,7 +209,7 @@ impl<K: Kernel> Connections<K> {
         let (socket, record) = connection.into_parts();
         let Environment { kernel, drain, .. } = &mut self.env;
         match reason {
-            // The kernel would keep what such a peer does not read for minutes.
+            // The kernel would keep the unread replies for minutes.
             CloseReason::SlowReader | CloseReason::Forced => kernel.reset(socket),
             CloseReason::Io | CloseReason::Panic => kernel.close(socket),
             CloseReason::Client
@@ -220,7 +220,7 @@ impl<K: Kernel> Connections<K> {
             _ => self.linger(socket, Some((key, watched))),
         }
         record.end(reason, self.env.now);
-        // The event loop that accepts looks for permits at the end of each turn.
+        // The accepting event loop checks for permits at the end of each turn.
         if let Some(acceptor) = &self.env.acceptor
             && self.env.context.limit.take_awaited()
         {
@@ -228,14 +228,15 @@ impl<K: Kernel> Connections<K> {
         }
     }
 
-    /// Tells a peer why it is not served, and closes.
+    /// Sends a refusal to a peer, and closes.
     pub(super) fn refuse(&mut self, socket: K::Socket, reply: &[u8]) {
-        // A new connection has room for this in its send buffer, unless the peer has gone.
+        // The send buffer of a new connection has room for this. It fails only if the peer has gone.
         let _ = send_some(&mut self.env.kernel, &socket, reply);
         self.linger(socket, None);
     }
 
-    /// Sends FIN, and lets the socket linger. The oldest one makes room. `watched`: by which key, and for what.
+    /// Sends FIN, and lets the socket linger. If too many linger, the oldest is closed. `watched` is the key and the
+    /// interest that it is watched with.
     fn linger(&mut self, socket: K::Socket, watched: Option<(usize, Interest)>) {
         if retry(|| self.env.kernel.shut_down(&socket)).is_err() {
             // The peer has gone.
@@ -260,7 +261,7 @@ impl<K: Kernel> Connections<K> {
         }
     }
 
-    /// Closes the socket that has lingered longest. What has arrived is dropped first: unread bytes would turn the close
+    /// Closes the socket that has lingered longest. What has arrived is read first, because unread bytes would turn the close
     /// into a reset.
     fn make_room(&mut self) {
         let oldest = self.lingering[0];
@@ -281,7 +282,7 @@ impl<K: Kernel> Connections<K> {
         }
     }
 
-    /// What the connections hold.
+    /// See [`Census`].
     #[cfg(feature = "simulation")]
     pub(super) fn census(&self) -> Census {
         let mut census = Census { lingering: self.lingering.len(), ..Default::default() };

@@ -1,4 +1,4 @@
-//! What other threads send to an event loop: connections, settings, the stop.
+//! The inbox of an event loop: other threads send it connections, settings and the stop.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,13 +8,13 @@ use crate::drain::Drain;
 use crate::kernel::{Kernel, Wake as _};
 use crate::settings::Own;
 
-/// What an event loop is told.
+/// A message to an event loop.
 pub(crate) enum Message<K: Kernel> {
-    /// To be served from now on.
+    /// A connection to serve.
     Connection(Connection<K>),
-    /// No connection will follow.
+    /// No more connections will follow.
     LastConnection,
-    /// Settings in force from now on.
+    /// New settings.
     Settings(Arc<Own>),
     /// The daemon stops.
     Stop(Drain),
@@ -25,12 +25,12 @@ pub(crate) type Inbox<K> = Receiver<Message<K>>;
 
 /// Sends to an event loop, and wakes it.
 pub(crate) struct Handle<K: Kernel> {
-    /// Without a bound of its own: each connection in it has a permit.
+    /// It needs no bound: each connection in it has a permit.
     sender: Sender<Message<K>>,
     waker: K::Waker,
 }
 
-/// The inbox of an event loop that is woken by `waker`, and the handle of it.
+/// The inbox of the event loop that `waker` wakes, and a handle to it.
 pub(crate) fn inbox<K: Kernel>(waker: K::Waker) -> (Handle<K>, Inbox<K>) {
     let (sender, receiver) = channel();
     (Handle { sender, waker }, receiver)
@@ -43,13 +43,13 @@ impl<K: Kernel> Clone for Handle<K> {
 }
 
 impl<K: Kernel> Handle<K> {
-    /// Sends a message. One to an event loop that has ended is dropped: what ends it ends the daemon.
+    /// Sends a message. If the event loop has ended, the message is dropped: the daemon is ending too.
     pub(crate) fn send(&self, message: Message<K>) {
         let _ = self.sender.send(message);
         self.waker.wake();
     }
 
-    /// What wakes the event loop without a message.
+    /// Wakes the event loop without a message.
     pub(crate) fn waker(&self) -> K::Waker {
         self.waker.clone()
     }

@@ -1,4 +1,4 @@
-//! Lingering close: FIN first, then what the peer still sends is read and dropped for a while.
+//! Lingering close: sends FIN first, then reads and drops what the peer still sends for a while.
 //!
 //! A socket that is closed while bytes are unread, or that gets more, answers with RST, and an RST may overtake the
 //! reply that was sent before it (RFC 1122, 4.2.2.13).
@@ -11,19 +11,19 @@ use crate::connection::MIN_WRITE_RATE;
 use crate::drain::Drain;
 use crate::kernel::{Errno, Kernel, retry};
 
-/// How many sockets linger at most, in the whole process.
+/// How many sockets of the process may linger.
 pub(crate) const MAX_LINGERING: usize = 64;
-/// For how long.
+/// How long a socket lingers.
 const LINGER: Duration = Duration::from_secs(1);
-/// How much is read and dropped at a time. One read finds whatever the receive buffer holds.
+/// How much is read and dropped at a time.
 const MAX_DROPPED: usize = 256 * 1024;
 
-/// A socket is closed while the peer's host has so many bytes to take at most. The kernel would keep them for minutes.
+/// How many undelivered bytes a closed socket may leave behind. The kernel may keep them for minutes.
 const MAX_UNDELIVERED: usize = 2 * 1024;
-/// The replies to so many requests are no more than that.
+/// How many requests have replies that always fit in that.
 pub(super) const FEW_REQUESTS: u64 = (MAX_UNDELIVERED / MAX_REPLY) as u64;
 
-/// Whether the kernel would have to keep too much if this socket were closed. Once the daemon stops, it may.
+/// Whether closing this socket would leave too much to the kernel. This does not matter once the daemon stops.
 pub(super) fn is_undelivered<K: Kernel>(kernel: &mut K, socket: &K::Socket, drain: Option<Drain>) -> bool {
     drain.is_none() && kernel.undelivered(socket) > MAX_UNDELIVERED
 }
@@ -32,7 +32,7 @@ pub(super) fn is_undelivered<K: Kernel>(kernel: &mut K, socket: &K::Socket, drai
 pub(super) struct Lingering<K: Kernel> {
     socket: K::Socket,
     deadline: Instant,
-    /// The deadline is that of the delivery.
+    /// Whether the deadline is that of the delivery.
     is_last: bool,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Lingering<K: Kernel> {
 pub(super) enum Fate {
     /// It goes on lingering.
     Lingers,
-    /// It is closed: the kernel delivers what is left.
+    /// It is closed, and the kernel delivers what is left.
     Close,
     /// It is reset: the peer has not taken its replies.
     Reset,
@@ -71,7 +71,7 @@ impl<K: Kernel> Lingering<K> {
         is_undelivered(kernel, &self.socket, drain)
     }
 
-    /// Its deadline has passed. What is not delivered by then has the time that it takes at the least rate.
+    /// Its deadline has passed. If bytes are undelivered, it gets the time that they take at the minimum rate, once.
     pub(super) fn expire(&mut self, kernel: &mut K, buffer: &mut [u8], drain: Option<Drain>) -> Fate {
         self.drop_input(kernel, buffer);
         if !self.is_undelivered(kernel, drain) {

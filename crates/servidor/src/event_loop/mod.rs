@@ -1,6 +1,6 @@
-//! An event loop: one thread that serves many connections. The first one also accepts for all.
+//! An event loop: one thread that serves many connections. The first one also accepts for the others.
 //!
-//! It is a thread beside the runtime, since a task of the runtime for each connection costs more: see ARCHITECTURE.md.
+//! It runs outside the runtime, because one task per connection costs more: see ARCHITECTURE.md.
 
 mod acceptor;
 mod connections;
@@ -35,28 +35,28 @@ enum Source<K: Kernel> {
     Acceptor(Acceptor<K>),
     /// From the event loop that accepts.
     Inbox,
-    /// From nowhere any more: the daemon stops.
+    /// No more connections will come: the daemon stops.
     None,
 }
 
 impl<K: Kernel> EventLoop<K> {
-    /// One of `event_loops`, which finds its connections in its inbox.
+    /// One of `event_loops`. It gets its connections from its inbox.
     pub(crate) fn new(env: Environment<K>, inbox: Inbox<K>, event_loops: usize) -> Self {
         let connections = Connections::new(env, event_loops);
         Self { connections, inbox, source: Source::Inbox, ready: Vec::new() }
     }
 
-    /// Makes it accept from `listeners`, for itself and for `others`.
+    /// Makes it accept connections from `listeners`, for itself and for `others`.
     pub(crate) fn accept(&mut self, listeners: Vec<Listening<K::Listener>>, others: Vec<Handle<K>>) {
         self.source = Source::Acceptor(Acceptor::new(listeners, others));
         self.settle();
     }
 
-    /// Runs until no connection is left and none will come. `heartbeat` shows that it still runs.
+    /// Runs until no connection is left and no more will come. `heartbeat` shows that it still runs.
     ///
     /// # Errors
     ///
-    /// If the kernel does not let it wait or accept any more.
+    /// If it can no longer wait, or a listener no longer listens.
     pub(crate) fn run(mut self, heartbeat: &Heartbeat) -> io::Result<()> {
         while self.turn(heartbeat.due_after(self.connections.env.now))? {
             heartbeat.beat();
@@ -64,7 +64,7 @@ impl<K: Kernel> EventLoop<K> {
         Ok(())
     }
 
-    /// Waits once, at most until `wake_by`, and acts on what is ready and what has expired. Returns whether to go on.
+    /// Waits once, at most until `wake_by`, then handles what is ready and what has expired. Returns whether to go on.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl<K: Kernel> EventLoop<K> {
             Message::Connection(connection) => self.connections.add(connection),
             Message::LastConnection => self.source = Source::None,
             Message::Settings(settings) => {
-                // Together with `overload`, which decides what happens at the limit.
+                // The limit changes together with `overload`, which decides what happens at the limit.
                 if let Source::Acceptor(_) = self.source {
                     self.connections.env.context.limit.set_limit(settings.max_connections.as_usize());
                 }
@@ -121,7 +121,7 @@ impl<K: Kernel> EventLoop<K> {
         }
     }
 
-    /// Sees to the listeners at the end of a turn.
+    /// Updates the listeners at the end of a turn.
     fn settle(&mut self) {
         let Source::Acceptor(acceptor) = &mut self.source else { return };
         let Some(drain) = self.connections.env.drain else {
@@ -132,7 +132,7 @@ impl<K: Kernel> EventLoop<K> {
         }
     }
 
-    /// When to act, if nothing happens before.
+    /// When the next turn is due if nothing is ready before.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let acceptor = match &self.source {
             Source::Acceptor(acceptor) => acceptor.next_deadline(&self.connections.env),

@@ -1,7 +1,7 @@
-//! The real kernel: epoll(7), accept4(2), recv(2), send(2), shutdown(2), as bare as they are.
+//! The real kernel: epoll(7), accept4(2), recv(2), send(2), shutdown(2), without wrappers.
 //!
-//! The standard library's calls go through the C library, which prepares each for a thread's cancellation, though nothing
-//! here cancels threads: one hundredth of what a request costs.
+//! The standard library calls the C library, which prepares each call for the cancellation of its thread. That costs one
+//! percent of a request, and nothing here cancels threads.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -17,7 +17,7 @@ use rustix::net::{
 
 use super::{Errno, Interest, Kernel, Ready, Wake};
 
-/// Tokens above all keys of connections.
+/// Tokens that are larger than all keys of connections.
 const WAKER: u64 = u64::MAX;
 const LISTENERS: u64 = 1 << 63;
 
@@ -55,7 +55,7 @@ impl Kernel for Linux {
     }
 
     fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Instant>) -> io::Result<()> {
-        // Rounded up to whole milliseconds, which any kernel and any seccomp filter allows to be waited for.
+        // Rounded up to whole milliseconds: every kernel and every seccomp filter allows such waits.
         let timeout =
             deadline.map(|deadline| whole_milliseconds(deadline.saturating_duration_since(self.now())));
         self.poller.wait(&mut self.reported, timeout)?;
@@ -118,7 +118,7 @@ impl Kernel for Linux {
 
     #[inline]
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
-        // Without EOR the kernel appends to a packet that waits, and lets it grow beyond the send buffer.
+        // Without EOR the kernel appends to a waiting packet, and lets it grow beyond the send buffer.
         send(&socket.0, bytes, SendFlags::NOSIGNAL | SendFlags::EOR)
     }
 
@@ -131,7 +131,7 @@ impl Kernel for Linux {
     }
 
     fn reset(&mut self, socket: Socket) {
-        // It fails for no connected socket.
+        // It does not fail for a connected socket.
         let _ = sockopt::set_socket_linger(&socket.0, Some(Duration::ZERO));
         drop(socket);
     }

@@ -1,4 +1,4 @@
-//! What an event loop asks of the kernel. Everything else in the data path is a decision.
+//! The system calls of an event loop, as a trait.
 
 pub(crate) mod linux;
 #[cfg(feature = "simulation")]
@@ -13,27 +13,27 @@ pub(crate) use rustix::io::Errno;
 
 /// The kernel, as one event loop sees it. Sockets do not block.
 ///
-/// There are two: the real one, and the simulated one. Each call is one system call, or none; any may end with
-/// [`Errno::INTR`].
+/// There are two implementations: the real kernel and the simulated one. Each method makes one system call or none. Any of
+/// them may fail with [`Errno::INTR`].
 pub(crate) trait Kernel {
     /// A socket that listens.
     type Listener;
     /// A connected socket.
     type Socket;
-    /// Ends this event loop's wait, from whichever thread.
+    /// Ends this event loop's wait from any thread.
     type Waker: Wake + Clone;
 
     /// The monotonic clock.
     fn now(&self) -> Instant;
 
-    /// Waits until something is ready, at most until `deadline`, and puts what is ready into `ready`. May end early with
-    /// nothing ready, report what is no longer ready, and leave out what the next call will report.
+    /// Waits until something is ready, at most until `deadline`, and stores what is ready in `ready`. It may return early with
+    /// nothing, report something that is no longer ready, and leave something for the next call.
     fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Instant>) -> io::Result<()>;
 
-    /// What ends this event loop's wait.
+    /// A waker of this event loop.
     fn waker(&self) -> Self::Waker;
 
-    /// Takes note that the waker has ended a wait: it is no longer ready.
+    /// Resets the waker, so that it is no longer ready.
     fn acknowledge_wake(&mut self);
 
     /// Reports when `listener` has a connection, as [`Ready::Listener`] with this index.
@@ -42,7 +42,7 @@ pub(crate) trait Kernel {
     /// No longer reports `listener`.
     fn forget_listener(&mut self, listener: &Self::Listener) -> Result<(), Errno>;
 
-    /// Closes a listener. Connections in its queue are reset, unless another process has it too.
+    /// Closes a listener. Connections in its queue are reset unless another process holds it too.
     fn close_listener(&mut self, listener: Self::Listener);
 
     /// Takes the first connection from the queue of `listener`: accept(2).
@@ -57,22 +57,22 @@ pub(crate) trait Kernel {
     /// No longer reports `socket`.
     fn forget(&mut self, socket: &Self::Socket) -> Result<(), Errno>;
 
-    /// Bytes that have been sent, and that the peer's host has not taken: SIOCOUTQ of tcp(7).
+    /// How many sent bytes the peer's host has not acknowledged: SIOCOUTQ of tcp(7).
     fn undelivered(&mut self, socket: &Self::Socket) -> usize;
 
     /// recv(2): 0 is the end of the stream.
     fn receive(&mut self, socket: &Self::Socket, buffer: &mut [u8]) -> Result<usize, Errno>;
 
-    /// send(2): how many bytes the kernel has taken.
+    /// send(2): returns how many bytes the kernel has taken.
     fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Result<usize, Errno>;
 
-    /// Sends FIN behind what has been sent: shutdown(2).
+    /// Sends FIN after what has been sent: shutdown(2).
     fn shut_down(&mut self, socket: &Self::Socket) -> Result<(), Errno>;
 
-    /// Closes: with FIN, or with RST if bytes are unread. What has been sent goes on being delivered.
+    /// Closes with FIN, or with RST if bytes are unread. The kernel goes on delivering what has been sent.
     fn close(&mut self, socket: Self::Socket);
 
-    /// Closes with RST, and drops what has been sent and not delivered.
+    /// Closes with RST, and drops what has not been delivered.
     fn reset(&mut self, socket: Self::Socket);
 }
 

@@ -1,4 +1,4 @@
-//! The simulated kernel: one event loop's view of a simulated world.
+//! The simulated kernel, as one event loop sees it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,18 +14,18 @@ use crate::simulation::world::World;
 pub(crate) struct Simulated {
     me: usize,
     shared: Shared,
-    /// The other event loops: they may run while a call of this one is under way.
+    /// The other event loops, which may run during a call of this one.
     threads: Rc<Threads>,
 }
 
-/// A world, and when it began.
+/// A simulated world, and the time when it began.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) world: Arc<Mutex<World>>,
     pub(crate) base: Instant,
 }
 
-/// A connected socket: dropped, it is closed.
+/// A connected socket. Dropping it closes it.
 pub(crate) struct Socket {
     link: usize,
     me: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Socket {
     is_closed: bool,
 }
 
-/// A listening socket: dropped, it is closed.
+/// A listening socket. Dropping it closes it.
 pub(crate) struct Listener {
     index: usize,
     shared: Shared,
@@ -50,7 +50,7 @@ pub(crate) struct Waker {
 
 impl Shared {
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
-        // A panic ends the run, which then says where the world was.
+        // A panic ends the run, which then reports the state of the world.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -75,7 +75,7 @@ impl Simulated {
         Self { me, shared, threads }
     }
 
-    /// The world, after the thread may have been preempted.
+    /// The world. The thread may be preempted first.
     fn world(&self) -> MutexGuard<'_, World> {
         self.threads.preempt();
         self.shared.world()
@@ -92,7 +92,7 @@ impl Kernel for Simulated {
         self.shared.instant(world.read_clock(self.me))
     }
 
-    /// Never waits: the driver lets an event loop go on when its wait would end.
+    /// Never waits: the driver runs an event loop when its wait would end.
     fn wait(&mut self, ready: &mut Vec<Ready>, _deadline: Option<Instant>) -> io::Result<()> {
         self.world().wait(self.me, ready);
         Ok(())
@@ -170,7 +170,7 @@ impl Kernel for Simulated {
 impl Wake for Waker {
     fn wake(&self) {
         self.shared.world().wake(self.me);
-        // The event loop may run before the one that woke it goes on.
+        // The woken event loop may run before this one continues.
         self.threads.preempt();
     }
 }
