@@ -9,20 +9,18 @@ mod pending;
 mod record;
 mod send;
 
-use std::ops::Range;
 use std::time::Instant;
 
-use protocol::{PartialLine, WINDOW, decode_unterminated};
+use protocol::PartialLine;
 
-use self::batch::{Rest, answer_lines, answer_one};
 pub(crate) use self::pending::MIN_WRITE_RATE;
 use self::pending::Pending;
 pub(crate) use self::record::ConnectionRecord;
 pub(crate) use self::send::send_some;
 use crate::drain::Drain;
 use crate::environment::Environment;
-use crate::kernel::{Errno, Interest, Kernel, retry};
-use crate::metrics::{CloseReason, Tally};
+use crate::kernel::{Errno, Interest, Kernel};
+use crate::metrics::CloseReason;
 use crate::settings::Own;
 
 const READ: Next = Next::Await(Interest::Read);
@@ -170,80 +168,5 @@ impl<K: Kernel> Connection<K> {
         } else {
             (silence, CloseReason::Unterminated)
         }
-    }
-
-    /// Reads once, and answers. `None` if there was nothing to read.
-    fn read_batch(&mut self, env: &mut Environment<K>) -> Result<Option<Next>, Errno> {
-        let kept = self.partial.as_bytes().len();
-        env.input[..kept].copy_from_slice(self.partial.as_bytes());
-        let end = env.input.len() - WINDOW;
-        let read = match retry(|| env.kernel.receive(&self.socket, &mut env.input[kept..end])) {
-            Ok(0) => return self.answer_partial(CloseReason::Client, env).map(Some),
-            Ok(read) => read,
-            Err(Errno::AGAIN) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        env.context.log.requests_read(self.record.peer, read);
-        self.last_read = env.now;
-        if kept == 0 {
-            self.line_began = env.now;
-        }
-        if self.finishes_for(env.drain).is_some() {
-            self.read_while_finishing += read;
-        }
-        self.answer(0..kept + read, env).map(Some)
-    }
-
-    /// Answers this range of the input, which begins with the partial line, until the kernel takes no more replies.
-    fn answer(&mut self, mut range: Range<usize>, env: &mut Environment<K>) -> Result<Next, Errno> {
-        loop {
-            let mut tally = Tally::default();
-            env.output.clear();
-            let observer = (&env.context.log, self.record.peer);
-            let rest = answer_lines(&mut env.input, range.clone(), &mut env.output, &mut tally, observer);
-            let requests = tally.requests();
-            if requests > 0 {
-                self.terminated = true;
-                self.line_began = env.now;
-                self.record.requests += requests;
-                env.metrics().batch_answered(&tally);
-            }
-            let (partial, unread, then) = match rest {
-                Rest::Partial(begin) => (begin..range.end, range.end, None),
-                Rest::Unread(begin) => (begin..begin, begin, None),
-                Rest::Oversize => (0..0, range.end, Some(CloseReason::Oversize)),
-            };
-            self.partial.keep(&env.input[partial]);
-            if requests == 0 {
-                return Ok(READ);
-            }
-            match self.send(unread..range.end, then, env)? {
-                READ if unread < range.end => range.start = unread,
-                next => return Ok(next),
-            }
-        }
-    }
-
-    /// Treats the partial line as a request that nothing will terminate, answers it with a line end only if the peer uses
-    /// them, and closes.
-    fn answer_partial(&mut self, reason: CloseReason, env: &mut Environment<K>) -> Result<Next, Errno> {
-        if self.partial.is_empty() {
-            return Ok(Next::Close(reason));
-        }
-        let mut tally = Tally::default();
-        env.output.clear();
-        let request = self.partial.as_bytes();
-        let outcome = decode_unterminated(request);
-        answer_one(&outcome, request, &mut env.output, &mut tally, (&env.context.log, self.record.peer));
-        let reason = if self.terminated {
-            env.output.push(b'\n');
-            reason
-        } else {
-            CloseReason::Unterminated
-        };
-        self.partial.keep(&[]);
-        self.record.requests += 1;
-        env.metrics().batch_answered(&tally);
-        self.send(0..0, Some(reason), env)
     }
 }

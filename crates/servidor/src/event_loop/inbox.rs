@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use super::{EventLoop, Source};
 use crate::connection::Connection;
 use crate::drain::Drain;
 use crate::kernel::{Kernel, Wake as _};
@@ -52,5 +53,29 @@ impl<K: Kernel> Handle<K> {
     /// Wakes the event loop without a message.
     pub(crate) fn waker(&self) -> K::Waker {
         self.waker.clone()
+    }
+}
+
+impl<K: Kernel> EventLoop<K> {
+    /// Handles a message.
+    pub(super) fn receive(&mut self, message: Message<K>) {
+        match message {
+            Message::Connection(connection) => self.connections.add(connection),
+            Message::LastConnection => self.source = Source::None,
+            Message::Settings(settings) => {
+                // The limit changes together with `overload`, which decides what happens at the limit.
+                if let Source::Acceptor(_) = self.source {
+                    self.connections.env.context.limit.set_limit(settings.max_connections.as_usize());
+                }
+                self.connections.env.settings = settings;
+                self.connections.apply_settings();
+            }
+            Message::Stop(drain) => {
+                #[cfg(feature = "simulation")]
+                crate::fail_point::reached("drain", self.connections.env.event_loop);
+                self.connections.env.drain = Some(drain);
+                self.connections.drain();
+            }
+        }
     }
 }

@@ -100,27 +100,6 @@ impl<K: Kernel> EventLoop<K> {
         Ok(())
     }
 
-    fn receive(&mut self, message: Message<K>) {
-        match message {
-            Message::Connection(connection) => self.connections.add(connection),
-            Message::LastConnection => self.source = Source::None,
-            Message::Settings(settings) => {
-                // The limit changes together with `overload`, which decides what happens at the limit.
-                if let Source::Acceptor(_) = self.source {
-                    self.connections.env.context.limit.set_limit(settings.max_connections.as_usize());
-                }
-                self.connections.env.settings = settings;
-                self.connections.apply_settings();
-            }
-            Message::Stop(drain) => {
-                #[cfg(feature = "simulation")]
-                crate::fail_point::reached("drain", self.connections.env.event_loop);
-                self.connections.env.drain = Some(drain);
-                self.connections.drain();
-            }
-        }
-    }
-
     /// Updates the listeners at the end of a turn.
     fn settle(&mut self) {
         let Source::Acceptor(acceptor) = &mut self.source else { return };
