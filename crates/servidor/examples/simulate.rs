@@ -1,4 +1,4 @@
-//! Simulates many seeds, or one with its trace. `cargo xtask simulate` builds it and calls it.
+//! Simulates many seeds, or one seed with its trace. `cargo xtask simulate` builds and runs it.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use servidor::simulation::{Coverage, Input, Report, run};
 
 const USAGE: &str = "simulate seeds COUNT | simulate seed SEED";
-/// How much of a trace is shown where only its end matters.
+/// How many lines of a trace are shown if only its end matters.
 const LAST_LINES: usize = 60;
-/// So many seeds must reach everything.
+/// This many seeds must reach every event.
 const SEEDS_FOR_ALL: u64 = 1000;
 
 fn main() -> ExitCode {
@@ -29,7 +29,7 @@ fn misused() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// What the threads add up.
+/// The sums over all threads.
 #[derive(Default)]
 struct Total {
     coverage: Coverage,
@@ -72,7 +72,7 @@ fn simulate_many(count: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Takes seeds until there are none left, or one has failed. All seeds before that one have been taken by then.
+/// Runs seeds until there are none left, or one has failed. All seeds before that one have been started by then.
 fn simulate_some(next: &AtomicU64, count: u64, total: &Mutex<Total>) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -91,7 +91,7 @@ fn simulate_some(next: &AtomicU64, count: u64, total: &Mutex<Total>) {
     }
 }
 
-/// Runs a seed with its trace, and says what came of it.
+/// Runs a seed with its trace, and prints the result.
 fn conclude(seed: u64, most_lines: usize) -> ExitCode {
     let Report { violation, trace, .. } = run(Input::Seed(seed), true);
     let left_out = trace.len().saturating_sub(most_lines);

@@ -10,13 +10,13 @@ use super::trace::{Bytes, trace};
 use super::world::{Target, Watch, World};
 use crate::kernel::{Interest, Ready};
 
-/// Whoever calls so often without waiting spins.
+/// An event loop that makes more calls than this without waiting is spinning.
 const MOST_CALLS_WITHOUT_WAIT: u64 = 100_000;
-/// Reports that are spurious, or interrupted, come to fewer in a row.
+/// Fewer waits than this in a row are spurious or interrupted.
 const MOST_WAITS_IN_VAIN: u32 = 100;
 
 impl World {
-    /// What every call begins with: it takes time, and the process may stall.
+    /// Every call begins with this: it takes time, and the process may stall.
     pub(super) fn enter(&mut self) {
         self.calls += 1;
         self.calls_since_wait += 1;
@@ -67,7 +67,7 @@ impl World {
         trace!(self, "loop {me} wait: {ready:?}");
     }
 
-    /// Level-triggered: what is ready is reported each time, and what was left out comes first the next time.
+    /// Level-triggered: everything ready is reported each time. What was left out comes first the next time.
     fn report(&mut self, me: usize, ready: &mut Vec<Ready>) {
         let watches = &self.loops[me].watches;
         ready.extend(watches.iter().filter(|watch| self.is_ready(watch)).map(|watch| watch.ready));
@@ -92,11 +92,11 @@ impl World {
         }
     }
 
-    /// An event loop that is reported something again and again must do something about it.
+    /// An event loop must handle what is reported to it again and again.
     fn check_progress(&mut self, me: usize, has_reported: bool) {
         self.loops[me].waits_in_vain += u32::from(has_reported);
         if self.loops[me].waits_in_vain > MOST_WAITS_IN_VAIN {
-            self.oracle.fail(self.now, format_args!("loop {me} spins: nothing comes of what it is reported"));
+            self.oracle.fail(self.now, format_args!("loop {me} spins: it does not handle what is reported"));
         }
     }
 
@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// Gives the link.
+    /// Returns the link.
     pub(crate) fn accept(&mut self, me: usize, listener: usize) -> Result<usize, Errno> {
         self.enter();
         let waiting = self.listeners[listener].queue.len();
@@ -182,7 +182,7 @@ impl World {
         if self.faults.interrupts.hits(&mut self.choices) {
             return Err(Errno::INTR);
         }
-        // The real kernel takes the descriptor before it looks into the queue.
+        // The real kernel allocates the descriptor before it looks into the queue.
         if self.open_descriptors() >= self.faults.descriptors {
             return Err(Errno::MFILE);
         }
@@ -287,7 +287,7 @@ impl World {
         let outcome = if self.is_interrupted("EINTR: send") {
             Err(Errno::INTR)
         } else {
-            // A short message into an empty buffer is taken whole.
+            // A short message that meets an empty buffer is taken completely.
             let is_taken_whole = bytes.len() <= 128 && self.links[link].room() == self.links[link].buffer;
             let possible = self.links[link].room().min(bytes.len());
             let most = if is_taken_whole { possible } else { self.most_transferred(possible, "short write") };
@@ -307,7 +307,7 @@ impl World {
         outcome
     }
 
-    /// How many of these bytes a call may transfer: all, or fewer if a fault is due.
+    /// How many of these bytes a call may transfer: all, or fewer if a fault is injected.
     fn most_transferred(&mut self, possible: usize, fault: &'static str) -> usize {
         if possible < 2 || !self.faults.short_transfers.hits(&mut self.choices) {
             return usize::MAX;
@@ -329,7 +329,7 @@ impl World {
         outcome
     }
 
-    /// Closes, and says whether RST has been sent.
+    /// close(2).
     pub(crate) fn close(&mut self, me: usize, link: usize) {
         self.enter_to_act(me);
         let unread = self.links[link].inbound.len();
@@ -359,11 +359,11 @@ impl World {
         if self.links[link].peer_end.is_some() {
             self.arrived(link);
         }
-        // Whoever waits for room finds out that nobody is there.
+        // A peer that waits for room finds the connection closed.
         self.room_for_peer(link);
     }
 
-    /// Closes a listener. Whoever is in the queue of one that no other process has is reset.
+    /// Closes a listener. Connections in its queue are reset unless another process holds it too.
     pub(crate) fn close_listener(&mut self, listener: usize) {
         let Self { now, listeners, oracle, coverage, .. } = self;
         let each = &mut listeners[listener];
@@ -380,7 +380,7 @@ impl World {
         }
     }
 
-    /// What has been sent reaches the peer as far as it has room.
+    /// Sent bytes reach the peer as far as it has room.
     fn transfer(&mut self, link: usize) {
         if self.links[link].transfer() {
             self.arrived(link);

@@ -1,4 +1,4 @@
-//! Where a run takes its choices from: a seeded generator, or bytes that a fuzzer picks.
+//! The source of a run's choices: a seeded generator, or the bytes of a fuzzer.
 
 /// Every choice of a run comes from here, so that the same input gives the same run.
 pub(super) struct Choices(Source);
@@ -6,7 +6,7 @@ pub(super) struct Choices(Source);
 enum Source {
     /// SplitMix64.
     Generator(u64),
-    /// When they are used up, every choice is the first one.
+    /// When they are used up, every choice is the first option.
     Bytes { bytes: Vec<u8>, used: usize },
 }
 
@@ -52,7 +52,7 @@ impl Choices {
         usize::try_from(self.below(end as u64)).expect("it is below a usize")
     }
 
-    /// True once in `times`; never when bytes are used up.
+    /// True once in `times`. Never true when the bytes are used up.
     pub(super) fn one_in(&mut self, times: u64) -> bool {
         self.below(times) + 1 == times
     }
@@ -68,7 +68,7 @@ impl Choices {
         self.between(low, most.min(low * 2 - 1).max(low))
     }
 
-    /// How many calls come before the next fault, if there is one in `mean` calls.
+    /// How many calls come before the next fault, if there is one per `mean` calls.
     pub(super) fn gap(&mut self, mean: u64) -> u64 {
         match &self.0 {
             Source::Bytes { bytes, used } if *used >= bytes.len() => u64::MAX,

@@ -1,12 +1,12 @@
-//! How often everything that a simulation is for has occurred.
+//! Counts the events that a simulation is expected to reach.
 
 use std::collections::BTreeMap;
 
-/// Counts by name. Each name is counted from the start, so that what never occurred is seen.
+/// Counts by name. Every name is there from the start, so that events that never occurred are visible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage(BTreeMap<&'static str, u64>);
 
-/// All that must occur in a run of many seeds, in groups.
+/// All events that must occur in a run of many seeds, in groups.
 pub(super) const EXPECTED: &[(&str, &[&str])] = &[
     ("peer", PEERS),
     ("fault", FAULTS),
@@ -125,7 +125,7 @@ impl Default for Coverage {
 }
 
 impl Coverage {
-    /// Counts an occurrence of `name`, which is one of those expected.
+    /// Counts one occurrence of `name`, which must be expected.
     pub(super) fn count(&mut self, name: &'static str) {
         self.count_times(name, 1);
     }
@@ -141,7 +141,7 @@ impl Coverage {
         }
     }
 
-    /// What has not occurred.
+    /// The events that have not occurred.
     pub fn missing(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().filter(|(_, count)| **count == 0).map(|(name, _)| *name)
     }

@@ -1,4 +1,4 @@
-//! Runs the event loops in one thread: a turn at a time, in an order that the input chooses, and in simulated time.
+//! Runs the event loops in one thread, one turn at a time, in simulated time. The input decides on the order.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,28 +18,28 @@ use crate::kernel::simulated::{Listener, Shared, Simulated};
 use crate::server::Server;
 use crate::settings::{Own, Settings};
 
-/// A run that makes more kernel calls does not come to an end.
+/// A run with more kernel calls than this does not end.
 const MOST_CALLS: u64 = 2_000_000;
 
-/// What the operator does.
+/// An action of the operator.
 enum Control {
     Reload(Rules),
     Stop,
 }
 
-/// The event loops, which take turns, and the server's handle of them.
+/// The event loops, which take turns, and the server's handles to them.
 pub(crate) struct Threads {
     shared: Shared,
     base: Settings,
     context: Arc<Context>,
-    /// One whose turn is under way is not there.
+    /// `None` while its turn is running.
     loops: RefCell<Vec<Option<EventLoop<Simulated>>>>,
     server: RefCell<Option<Server<Simulated>>>,
     controls: RefCell<VecDeque<(u64, Control)>>,
-    /// Those in force.
+    /// The settings in force.
     rules: RefCell<Rules>,
     drain_timeout: u64,
-    /// Turns under way: one that is preempted, and those that run meanwhile.
+    /// The number of nested turns: a preempted one, and those that run meanwhile.
     depth: Cell<usize>,
     has_failed: Cell<bool>,
     is_acting: Cell<bool>,
@@ -84,7 +84,7 @@ impl Threads {
         self.loops.borrow_mut().extend(loops.into_iter().map(Some));
     }
 
-    /// Lets everything happen, until the server has stopped or failed, or something is wrong.
+    /// Runs until the server has stopped or failed, or there is a violation.
     pub(super) fn drive(&self) {
         while !self.is_over() {
             self.act();
@@ -99,7 +99,7 @@ impl Threads {
         }
     }
 
-    /// An event loop to run, unless it is suspended instead.
+    /// Chooses the next event loop, or suspends it instead.
     fn choose(&self, runnable: &[usize]) -> Option<usize> {
         let mut world = self.shared.world();
         let world = &mut *world;
@@ -112,18 +112,18 @@ impl Threads {
         None
     }
 
-    /// Event loops learn of what the operator does at different times.
+    /// Suspends one event loop, so that event loops learn about the operator's action at different times.
     fn suspend_one(&self) {
         let world = &mut *self.shared.world();
         if world.choices.one_in(2) {
-            // Mostly the one that accepts: what it hands over meets event loops that know more.
+            // Mostly the accepting one: its connections then reach event loops with newer settings.
             let me = if world.choices.one_in(2) { 0 } else { world.choices.index(world.loops.len()) };
             let time = world.choices.between(MILLISECOND, 20 * MILLISECOND);
             world.suspend(me, time);
         }
     }
 
-    /// Ends the run: whatever is left is dropped.
+    /// Ends the run, and drops everything.
     pub(super) fn clear(&self) {
         self.shared.world().oracle.end();
         let loops = std::mem::take(&mut *self.loops.borrow_mut());
@@ -175,7 +175,7 @@ impl Threads {
             let descriptors = world.faults.descriptors.saturating_sub(world.open_descriptors());
             world.oracle.check_quiet(world.now, &world.listeners, descriptors);
         }
-        // That of a suspended loop may have passed.
+        // The deadline of a suspended loop may have passed.
         let deadlines = deadlines.into_iter().flatten().filter(|deadline| *deadline > world.now).min();
         let next = [deadlines, control, suspended, world.next_event()].into_iter().flatten().min();
         match next {
@@ -184,7 +184,7 @@ impl Threads {
         }
     }
 
-    /// Does what the operator does now.
+    /// Performs the operator's actions that are due.
     fn act(&self) {
         // The operator does one thing at a time.
         if self.is_acting.replace(true) {
@@ -251,7 +251,7 @@ impl Threads {
         }
     }
 
-    /// Another event loop, or the operator, may act before the turn under way goes on.
+    /// Another event loop or the operator may act before the running turn continues.
     pub(crate) fn preempt(&self) {
         if self.depth.get() == 0 || self.loops.try_borrow_mut().is_err() {
             return;

@@ -1,4 +1,4 @@
-//! What goes wrong: interrupted calls, stalls, errors of accept(2), descriptors that others hold.
+//! Fault injection: interrupted calls, stalls, errors of accept(2) and epoll_ctl(2), a lack of descriptors.
 
 use rustix::io::Errno;
 
@@ -21,27 +21,27 @@ pub(super) struct Faults {
     pub(super) dead_in_queue: Countdown,
     /// The longest stall.
     pub(super) longest_stall: u64,
-    /// Descriptors that the process may have open.
+    /// How many descriptors the process may have open.
     pub(super) descriptors: usize,
-    /// By listener: what accept gives until further notice.
+    /// By listener: the error of accept, while the fault lasts.
     pub(super) failing: Vec<Option<Errno>>,
     pub(super) schedule: Vec<Fault>,
-    /// Readiness within one wait may come in any order, and be left out.
+    /// Whether a wait reports readiness in any order.
     pub(super) shuffles: bool,
 }
 
-/// Something that begins or ends at its time.
+/// A fault that begins or ends at a given time.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
-    /// accept gives this error, and leaves the queue as it is; or no longer does.
+    /// accept fails with this error and does not change the queue, or no longer fails.
     Failing(usize, Option<Errno>),
-    /// Someone shuts the listener down.
+    /// The listener is shut down from outside.
     ListenerDies(usize),
-    /// So many descriptors may be open.
+    /// A limit of open descriptors.
     Descriptors(usize),
 }
 
-/// Hits once in a number of calls.
+/// Hits once in a random number of calls.
 #[derive(Default)]
 pub(super) struct Countdown {
     mean: u64,
@@ -88,7 +88,7 @@ pub(super) const OF_THE_HOST: [Errno; 5] =
 /// Errors of epoll_ctl(2): no memory, or too many watches of one user.
 pub(super) const OF_WATCHING: [Errno; 2] = [Errno::NOMEM, Errno::NOSPC];
 
-/// How an error of accept(2) is counted.
+/// The name of an error of accept(2) in the coverage.
 pub(super) fn accept_error(errno: Errno) -> &'static str {
     match errno {
         Errno::CONNABORTED => "accept: ECONNABORTED",

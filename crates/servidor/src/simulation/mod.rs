@@ -1,8 +1,8 @@
-//! The whole server on a simulated kernel: in one thread, in simulated time, and all of it decided by one seed.
+//! The whole server on a simulated kernel, in one thread and in simulated time. One seed decides everything.
 //!
-//! `world` has the time, the network and the peers, and `kernel::simulated` shows it to the server as a kernel.
-//! The `driver` lets event loops take turns. The `oracle` sees every system call, and checks it against a model that is
-//! written from the contract, apart from the server.
+//! `world` has the time, the network and the peers, and `kernel::simulated` presents it to the server as a kernel.
+//! The `driver` runs the event loops in turns. The `oracle` sees every system call, and checks it against a model that was
+//! written from the contract, independently of the server.
 
 mod calls;
 mod choices;
@@ -39,33 +39,33 @@ use crate::settings::Settings;
 pub enum Input<'i> {
     /// A generator.
     Seed(u64),
-    /// A fuzzer. When the bytes are used up, every choice is the first one.
+    /// The bytes of a fuzzer. When they are used up, every choice is the first option.
     Bytes(&'i [u8]),
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// What the contract does not allow, if it happened.
+    /// The first violation of the contract, if there was one.
     pub violation: Option<String>,
-    /// Everything that happened, one line each, if it was to be kept.
+    /// Everything that happened, one line each, if the trace was requested.
     pub trace: Vec<String>,
-    /// What occurred how often.
+    /// How often each event occurred.
     pub coverage: Coverage,
     /// How many system calls the server made.
     pub calls: u64,
-    /// How much time passed for the server.
+    /// How much simulated time passed.
     pub simulated: Duration,
 }
 
-/// What is the same in every run, and slow to make.
+/// The same in every run, and slow to create.
 static DEFAULTS: OnceLock<Settings> = OnceLock::new();
 
 /// Runs a server from its start to its stop.
 ///
 /// # Panics
 ///
-/// If the simulation itself is wrong; a panic of the server is a violation.
+/// If the simulation itself has a bug. A panic of the server is a violation.
 pub fn run(input: Input<'_>, keeps_trace: bool) -> Report {
     let mut choices = match input {
         Input::Seed(seed) => Choices::from_seed(seed),
@@ -102,11 +102,11 @@ fn prepare(scenario: &Scenario, mut choices: Choices, context: &Arc<Context>, ke
     world.listeners =
         scenario.listeners.iter().map(|(backlog, inherited)| Listener::new(*backlog, *inherited)).collect();
     scripts::populate(&mut world, scenario);
-    // Only differences to it count.
+    // Only differences from it matter.
     Shared { world: Arc::new(Mutex::new(world)), base: Instant::now() }
 }
 
-/// What came of it.
+/// The result of the run.
 fn conclude(shared: &Shared, threads: &Threads, panicked: bool) -> Report {
     {
         let mut world = shared.world();

@@ -1,4 +1,4 @@
-//! TCP as both ends see it: queues, windows, FIN and RST. Nothing is lost but by a reset.
+//! TCP as both ends see it: queues, windows, FIN and RST. Bytes are lost only by a reset.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -9,33 +9,33 @@ use rustix::io::Errno;
 pub(super) struct Link {
     pub(super) address: SocketAddr,
     pub(super) state: State,
-    /// What has reached the server's host and has not been read.
+    /// Bytes that have reached the server's host and have not been read.
     pub(super) inbound: VecDeque<u8>,
-    /// The most that waits there; the peer must wait with the rest.
+    /// The limit of these bytes. The peer has to wait with the rest.
     pub(super) window: usize,
-    /// What comes behind these bytes.
+    /// How the stream ends after these bytes.
     pub(super) inbound_end: Option<End>,
     /// To be reported by the next call of the server.
     error: Option<Errno>,
-    /// What the server has sent and the peer's host has not taken.
+    /// Bytes that the server has sent and that the peer's host has not received.
     outbound: VecDeque<u8>,
     /// The most that waits there.
     pub(super) buffer: usize,
     outbound_end: bool,
-    /// What has reached the peer's host and has not been read.
+    /// Bytes that have reached the peer's host and have not been read.
     unread: VecDeque<u8>,
     /// The most that waits there.
     pub(super) peer_buffer: usize,
     pub(super) peer_end: Option<End>,
     pub(super) peer_closed: bool,
-    /// Whether a reset drops what the server has not read.
+    /// Whether a reset drops bytes that the server has not read.
     pub(super) reset_drops: bool,
 }
 
-/// What a link is to the server.
+/// The state of a link, as the server sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// The peer has not connected yet, or in vain.
+    /// The peer has not connected, or could not.
     Absent,
     /// It waits in a listener's queue.
     Queued,
@@ -72,17 +72,17 @@ impl Link {
         }
     }
 
-    /// Whether a watcher for reading is told.
+    /// Whether a watch for reading reports it.
     pub(super) fn is_readable(&self) -> bool {
         !self.inbound.is_empty() || self.inbound_end.is_some()
     }
 
-    /// Whether a watcher for writing is told: as the real kernel does, only when a third is free.
+    /// Whether a watch for writing reports it. Like the real kernel, only if a third of the buffer is free.
     pub(super) fn is_writable(&self) -> bool {
         self.is_over() || self.outbound.len() <= self.buffer - self.buffer.div_ceil(3)
     }
 
-    /// Whether any watcher is told: both directions have ended.
+    /// Whether any watch reports it: both directions have ended.
     pub(super) fn is_over(&self) -> bool {
         let both = self.inbound_end == Some(End::Fin) && self.outbound_end;
         both || self.inbound_end == Some(End::Reset)
@@ -120,12 +120,12 @@ impl Link {
         Ok(count)
     }
 
-    /// How much a send would take.
+    /// How many bytes a send would take.
     pub(super) fn room(&self) -> usize {
         self.buffer.saturating_sub(self.outbound.len())
     }
 
-    /// What the peer's host has not taken.
+    /// How many bytes the peer's host has not received.
     pub(super) fn undelivered(&self) -> usize {
         self.outbound.len()
     }
@@ -139,7 +139,7 @@ impl Link {
         Ok(())
     }
 
-    /// close(2) by the server. True if it has sent RST rather than FIN.
+    /// close(2) by the server. True if it sent RST instead of FIN.
     pub(super) fn close(&mut self) -> bool {
         self.state = State::Closed;
         if self.inbound.is_empty() {
@@ -150,7 +150,7 @@ impl Link {
         true
     }
 
-    /// RST from the server. True if it has met bytes that the peer had not read.
+    /// RST from the server. True if it destroyed bytes that the peer had not read.
     pub(super) fn server_reset(&mut self) -> bool {
         self.state = State::Closed;
         let destroyed = !self.outbound.is_empty() || !self.unread.is_empty();
@@ -163,7 +163,7 @@ impl Link {
         destroyed
     }
 
-    /// Moves what the server has sent towards the peer. True if something has arrived.
+    /// Moves sent bytes towards the peer. True if something has arrived.
     pub(super) fn transfer(&mut self) -> bool {
         if self.inbound_end == Some(End::Reset) || self.peer_end.is_some() {
             return false;
@@ -184,10 +184,10 @@ impl Link {
         count > 0 || ends
     }
 
-    /// The peer sends; says how many bytes had room.
+    /// The peer sends. Returns how many bytes there was room for.
     pub(super) fn peer_send(&mut self, bytes: &[u8]) -> usize {
         if self.state == State::Closed {
-            // Nobody is there any more: the bytes are answered with RST.
+            // The server has closed the connection: the bytes are answered with RST.
             self.unread.clear();
             self.peer_end = Some(End::Reset);
             return bytes.len();
@@ -221,7 +221,7 @@ impl Link {
         } else {
             self.reset_server();
         }
-        // What is on its way is answered with RST.
+        // Bytes that are still on their way are answered with RST.
         self.transfer();
     }
 

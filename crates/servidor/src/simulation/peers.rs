@@ -1,4 +1,4 @@
-//! What peers do: each has a script, and a manner of reading.
+//! The peers: each has a script, and a way of reading.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use super::network::{End, State};
 use super::trace::{Bytes, trace};
 use super::world::{Event, SECOND, World};
 
-/// Who is at the other end of a link.
+/// The peer of a link.
 pub(super) struct Peer {
     pub(super) kind: &'static str,
     pub(super) listener: usize,
@@ -14,23 +14,23 @@ pub(super) struct Peer {
     pub(super) reading: Reading,
     /// How long it takes to react.
     pub(super) reaction: u64,
-    /// What it has read.
+    /// All bytes that it has read.
     pub(super) got: Vec<u8>,
     lines: usize,
     waits_for: Option<Wait>,
     will_read: bool,
-    /// How often it still tries to connect to a full queue.
+    /// How many more times it tries to connect to a full queue.
     attempts: usize,
 }
 
-/// What a peer does next.
+/// A step of a script.
 #[derive(Debug)]
 pub(super) enum Step {
     Send(Vec<u8>),
     Pause(u64),
-    /// Until so many replies with a line end have been read, or the connection has ended.
+    /// Waits until this many replies with a line end have been read, or the connection has ended.
     AwaitReplies(usize),
-    /// Until the server's FIN or RST.
+    /// Waits for the server's FIN or RST.
     AwaitEnd,
     Read(Reading),
     /// FIN.
@@ -71,12 +71,12 @@ impl Peer {
 }
 
 impl World {
-    /// The peer's handshake: it waits in the listener's queue from now on.
+    /// The peer's handshake. It waits in the listener's queue from now on.
     pub(super) fn connect(&mut self, peer: usize) {
         let index = self.peers[peer].listener;
         let listener = &mut self.listeners[index];
         if listener.is_dead || (!listener.is_open && !listener.inherited) {
-            trace!(self, "peer {peer} is not let in: nobody listens");
+            trace!(self, "peer {peer} cannot connect: nobody listens");
             return;
         }
         if listener.queue.len() >= listener.backlog {
@@ -94,7 +94,7 @@ impl World {
         self.step(peer);
     }
 
-    /// Goes on with the script of `peer` until it has to wait.
+    /// Continues the script of `peer` until it has to wait.
     pub(super) fn step(&mut self, peer: usize) {
         if self.links[peer].peer_end == Some(End::Reset) || self.links[peer].peer_closed {
             self.peers[peer].steps.clear();
@@ -144,7 +144,7 @@ impl World {
         self.peers[peer].steps.push_front(step);
     }
 
-    /// False if the peer must wait for room with a part of the bytes.
+    /// False if the peer must wait for room for a part of the bytes.
     fn peer_sends(&mut self, peer: usize, mut bytes: Vec<u8>) -> bool {
         let count = self.links[peer].peer_send(&bytes);
         if count > 0 {
@@ -163,7 +163,7 @@ impl World {
         true
     }
 
-    /// The server has read from this link, so there is room for what the peer sends.
+    /// The server has read from this link, so there is room for more bytes.
     pub(super) fn room_for_peer(&mut self, peer: usize) {
         if self.peers[peer].waits_for == Some(Wait::Room) {
             self.peers[peer].waits_for = None;

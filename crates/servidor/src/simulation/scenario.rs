@@ -1,4 +1,4 @@
-//! What a run is made of: settings, listeners, faults and their times, all chosen before it begins.
+//! The parameters of a run: settings, listeners, faults and their times. They are all chosen before it begins.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(super) struct Scenario {
     pub(super) theme: Theme,
     pub(super) loops: usize,
     pub(super) rules: Rules,
-    /// The listeners: how many wait in the queue at most, and whether another process has it too.
+    /// The listeners: the limit of the queue, and whether another process holds it too.
     pub(super) listeners: Vec<(usize, bool)>,
     pub(super) reloads: Vec<(u64, Rules)>,
     pub(super) stop_at: u64,
@@ -26,16 +26,16 @@ pub(super) struct Scenario {
     pub(super) batch: usize,
 }
 
-/// What a run is about.
+/// The focus of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Theme {
     /// A bit of everything.
     Mixed,
-    /// Few permits, and many who want one.
+    /// Few permits for many peers.
     Crowded,
-    /// As crowded, and those beyond the limit are refused.
+    /// The same, but connections beyond the limit are refused.
     Refusing,
-    /// Many peers that do not read, or slowly.
+    /// Many peers that read slowly or not at all.
     Stalling,
     /// Many sockets that linger.
     Lingering,
@@ -128,7 +128,7 @@ impl Scenario {
         }
     }
 
-    /// Faults that begin and end at their times.
+    /// Faults that begin and end at given times.
     pub(super) fn schedule(&self, choices: &mut Choices) -> Vec<(u64, Fault)> {
         let mut schedule = Vec::new();
         let windows = if self.theme == Theme::Failing { choices.below(12) } else { choices.below(3) };
@@ -148,7 +148,7 @@ impl Scenario {
             }
         }
         if choices.one_in(4) {
-            // Descriptors are short while the queue is to be served.
+            // A lack of descriptors while the queue is drained.
             let descriptors = self.listeners.len() + choices.size(0, 6);
             schedule.push((self.stop_at.saturating_sub(MILLISECOND), Fault::Descriptors(descriptors)));
             let ends = self.stop_at + choices.magnitude(MILLISECOND, SECOND);
@@ -229,7 +229,7 @@ impl Rules {
         self
     }
 
-    /// The same, as an operator would set them.
+    /// The same, as settings of the server.
     pub(super) fn own(&self, base: &Own) -> Arc<Own> {
         let allow = if self.allows_guests { "127.0.0.0/8,::1,192.0.2.0/24" } else { "127.0.0.0/8,::1" };
         Arc::new(Own {
@@ -254,7 +254,7 @@ pub(super) fn value<T: Value>(text: &str) -> T {
     T::parse(text).unwrap_or_else(|problem| panic!("{text}: {problem}"))
 }
 
-/// The settings that a server begins with, where nothing else is said.
+/// The default settings of a server.
 pub(super) fn defaults() -> Settings {
     start::<Own>(&PROGRAM, ["servidor".into()]).expect("the defaults are right").settings
 }

@@ -1,4 +1,4 @@
-//! What each kind of peer does.
+//! The scripts of all kinds of peers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -76,7 +76,7 @@ pub(super) fn populate(world: &mut World, scenario: &Scenario) {
     }
 }
 
-/// Where a peer is, and whether it is certain not to be served.
+/// The address of a peer, and whether it is never allowed.
 fn address(choices: &mut Choices, number: usize) -> (IpAddr, bool) {
     let [high, low] = u16::try_from(number).expect("there are few peers").to_be_bytes();
     match choices.below(16) {
@@ -89,7 +89,7 @@ fn address(choices: &mut Choices, number: usize) -> (IpAddr, bool) {
     }
 }
 
-/// Sizes of queues and buffers, in proportion to what passes through them.
+/// Chooses sizes of queues and buffers, in proportion to the bytes that pass through them.
 fn tune(choices: &mut Choices, link: &mut Link, steps: &[Step], theme: Theme) {
     let total: usize =
         steps.iter().map(|step| if let Step::Send(bytes) = step { bytes.len() } else { 0 }).sum();
@@ -102,7 +102,7 @@ fn tune(choices: &mut Choices, link: &mut Link, steps: &[Step], theme: Theme) {
     link.reset_drops = choices.one_in(2);
 }
 
-/// A line without its end: mostly numbers of every class.
+/// A line without a line end: mostly numbers of every class.
 fn text(choices: &mut Choices) -> Vec<u8> {
     let digits = |choices: &mut Choices, least, most| -> Vec<u8> {
         (0..choices.size(least, most)).map(|_| choices.byte(b'0', b'9')).collect()
@@ -119,7 +119,7 @@ fn text(choices: &mut Choices) -> Vec<u8> {
     }
 }
 
-/// A line, which ends.
+/// A line with a line end.
 fn line(choices: &mut Choices) -> Vec<u8> {
     let mut line = text(choices);
     line.push(b'\n');
@@ -140,7 +140,7 @@ fn pause(choices: &mut Choices, most: u64) -> Step {
     Step::Pause(choices.magnitude(10 * MICROSECOND, most))
 }
 
-/// The bytes, in parts.
+/// Sends the bytes in parts.
 fn split(choices: &mut Choices, mut bytes: &[u8], most_parts: usize, longest_pause: u64) -> Vec<Step> {
     let mut steps = Vec::new();
     for _ in 1..most_parts {
@@ -213,7 +213,7 @@ fn half_a_line(choices: &mut Choices) -> Vec<Step> {
 fn not_reading(choices: &mut Choices) -> Vec<Step> {
     let count = *choices.pick(&[1000, 3000, 20_000]);
     if choices.one_in(8) {
-        // The kernel has all replies, and nobody to give them to.
+        // The kernel has all replies, but the peer does not read them.
         let request = Step::Send(b"7\n".repeat(500));
         let wait = Step::Pause(choices.between(SECOND, 20 * SECOND));
         return vec![Step::Read(Reading::Never), request, Step::Finish, wait, Step::Close];

@@ -1,5 +1,5 @@
-//! What one connection does, as tables: at these times the peer sends this; so it is answered this, and ends then, for
-//! this reason. The event loop is the real one, on a kernel without faults.
+//! Tables of single connections: what the peer sends at which time, the replies, and when and why the connection ends. The
+//! event loop is the real one, on a simulated kernel without faults.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -21,10 +21,10 @@ use crate::context::Context;
 use crate::kernel::simulated::Shared;
 use crate::metrics::CloseReason::{self, *};
 
-/// Far behind whatever a table has.
+/// Later than anything in a table.
 const NEVER: u64 = 3_000_000;
 
-/// Something that the peer does, at this time in milliseconds.
+/// A step of the peer, at this time in milliseconds.
 type Row = (u64, Step);
 
 fn bytes(text: &str) -> Step {
@@ -45,7 +45,7 @@ fn rules() -> Rules {
     }
 }
 
-/// What came of a connection.
+/// The result for a connection.
 struct Played {
     replies: String,
     reason: CloseReason,
@@ -110,7 +110,7 @@ fn serve(scenario: &Scenario, peers: Vec<Vec<Row>>) -> (Shared, Arc<Context>) {
         world.links.push(Link::new(address));
         world.schedule(0, Event::Connect(peer));
     }
-    // Only differences to it count.
+    // Only differences from it matter.
     let shared = Shared { world: Arc::new(Mutex::new(world)), base: Instant::now() };
     let threads = Threads::new(shared.clone(), settings, &context, scenario);
     threads.assemble(scenario);
@@ -138,7 +138,7 @@ fn a_first_request_without_a_line_end() {
     check(vec![
         ("one piece", vec![(0, bytes("7"))], "ÍMPAR", Unterminated, 300),
         (
-            "the wait begins anew with each piece",
+            "the wait starts again with each piece",
             vec![(0, bytes("4")), (250, bytes("3"))],
             "ÍMPAR",
             Unterminated,
@@ -261,7 +261,7 @@ fn a_request_costs_the_same_beside_many_idle_connections() {
     }
 }
 
-/// The reply to what is no number, with this line end.
+/// The reply to a request that is not a number, with this line end.
 fn error(request: &str, line_end: &str) -> String {
     let reason = protocol::decode_unterminated(request.as_bytes()).expect_err("it is no number");
     format!("{}{line_end}", String::from_utf8_lossy(protocol::rejection(reason)))

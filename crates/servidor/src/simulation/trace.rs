@@ -1,4 +1,4 @@
-//! What happened, line by line, for people; only kept when asked for.
+//! The trace of a run, for people. It is kept only on request.
 
 use std::fmt::{self, Display};
 
@@ -22,7 +22,7 @@ impl Trace {
     }
 }
 
-/// Adds a line to the trace of a world. What it is made of is evaluated only if the trace is kept.
+/// Adds a line to the trace of a world. Formatting happens only if the trace is kept.
 macro_rules! trace {
     ($world:expr, $($line:tt)+) => {
         $world.trace.add($world.now, format_args!($($line)+))

@@ -1,4 +1,4 @@
-//! The world of a run: its time, the network, the peers, the faults. All of it is changed under one lock.
+//! The simulated world: its time, the network, the peers, the faults. One lock protects all of it.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -22,7 +22,7 @@ pub(crate) struct World {
     pub(super) choices: Choices,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     scheduled: u64,
-    /// Peers by number; each has one link, of the same number.
+    /// Peers by number. Each has one link with the same number.
     pub(super) peers: Vec<Peer>,
     pub(super) links: Vec<Link>,
     pub(super) listeners: Vec<Listener>,
@@ -32,24 +32,24 @@ pub(crate) struct World {
     pub(super) coverage: Coverage,
     pub(super) trace: Trace,
     pub(super) calls: u64,
-    /// Kernel calls since an event loop last waited: a bound for what spins.
+    /// Kernel calls since an event loop last waited: it shows whether one spins.
     pub(super) calls_since_wait: u64,
-    /// What a kernel call costs.
+    /// How long a kernel call takes.
     pub(super) cost: u64,
-    /// The most that one wait reports.
+    /// How many events one wait reports at most.
     pub(super) batch: usize,
 }
 
-/// What happens by itself.
+/// An event that the server does not cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Event {
     /// A peer connects.
     Connect(usize),
-    /// A peer goes on with its script.
+    /// A peer continues its script.
     Step(usize),
     /// A peer reads.
     Read(usize),
-    /// A fault of this number in the schedule begins or ends.
+    /// The fault with this number in the schedule begins or ends.
     Fault(usize),
 }
 
@@ -57,14 +57,14 @@ pub(super) enum Event {
 pub(super) struct Listener {
     pub(super) queue: VecDeque<usize>,
     pub(super) backlog: usize,
-    /// Another process has it too: closing it here leaves the queue as it is.
+    /// Another process holds it too, so closing it here leaves the queue unchanged.
     pub(super) inherited: bool,
     pub(super) is_open: bool,
     /// It was shut down from outside.
     pub(super) is_dead: bool,
 }
 
-/// What the kernel keeps for an event loop.
+/// The kernel's state for an event loop.
 #[derive(Default)]
 pub(super) struct Loop {
     pub(super) watches: Vec<Watch>,
@@ -73,7 +73,7 @@ pub(super) struct Loop {
     pub(super) left_out: Vec<Ready>,
     /// Waits that reported something, since a call last had an effect.
     pub(super) waits_in_vain: u32,
-    /// It does not run until then.
+    /// It is suspended until then.
     pub(super) suspended_until: u64,
     pub(super) has_ended: bool,
 }
@@ -125,12 +125,12 @@ impl World {
         self.events.push(Reverse((at, self.scheduled, event)));
     }
 
-    /// When something happens next by itself.
+    /// The time of the next event.
     pub(super) fn next_event(&self) -> Option<u64> {
         self.events.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// Lets time pass; peers go on acting meanwhile.
+    /// Advances the time. Peers act meanwhile.
     pub(super) fn advance_to(&mut self, target: u64) {
         while let Some(Reverse((at, _, event))) = self.events.peek().copied()
             && at <= target
@@ -147,7 +147,7 @@ impl World {
         self.now = self.now.max(target);
     }
 
-    /// Descriptors that the server has open.
+    /// How many descriptors the server has open.
     pub(super) fn open_descriptors(&self) -> usize {
         let listeners = self.listeners.iter().filter(|listener| listener.is_open).count();
         listeners + self.links.iter().filter(|link| link.state == State::Open).count()

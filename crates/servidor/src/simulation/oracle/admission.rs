@@ -1,4 +1,4 @@
-//! Who is let in: within the limit, by the order of the queue, with the pauses that errors ask for.
+//! What is accepted: within the limit, in the order of the queue, and with the pauses after errors.
 
 use std::net::SocketAddr;
 
@@ -13,11 +13,11 @@ use crate::simulation::faults::{OF_ONE_CONNECTION, OF_THE_HOST};
 use crate::simulation::world::MILLISECOND;
 
 const PAUSE: u64 = 100 * MILLISECOND;
-/// At a stop time is short.
+/// At a stop, there is little time.
 const PAUSE_AT_STOP: u64 = 10 * MILLISECOND;
 /// Errors of one connection in a row.
 const MOST_IN_A_ROW: u32 = 16;
-/// What is accepted from one listener after the stop began.
+/// How many connections are accepted from one listener after the stop began.
 pub(super) const MOST_AT_STOP: usize = 1025;
 
 /// What is known of the listeners.
@@ -30,14 +30,14 @@ pub(super) struct Admission {
 /// One listener.
 #[derive(Clone)]
 pub(super) struct Accepting {
-    /// The loop that accepts here.
+    /// The accepting loop.
     owner: usize,
     /// Nothing is accepted until then.
     pub(super) paused_until: Moment,
     /// Errors of one connection since the last success.
     in_a_row: u32,
     pub(super) accepted_at_stop: usize,
-    /// What accept said last, and when.
+    /// The last result of accept, and its time.
     pub(super) last: Option<(u64, Result<(), Errno>)>,
     pub(super) is_closed: bool,
 }
@@ -145,7 +145,7 @@ impl Oracle {
         }
     }
 
-    /// A listener is watched, unless that fails. Each attempt ends a pause, or begins one.
+    /// A listener is watched, unless that fails. A failure begins a pause.
     pub(in crate::simulation) fn watching_listener(
         &mut self,
         now: u64,
@@ -166,7 +166,7 @@ impl Oracle {
         }
     }
 
-    /// A connection turns out to be served.
+    /// The calls show that a connection is served.
     pub(super) fn serve(&mut self, now: u64, me: usize, link: usize) {
         self.models[link].phase = Phase::Serving;
         self.ledger.served += 1;
@@ -187,7 +187,7 @@ impl Oracle {
         }
     }
 
-    /// A connection turns out to be refused for overload.
+    /// The calls show that a connection is refused for overload.
     pub(super) fn refuse(&mut self, now: u64, me: usize, link: usize) {
         self.models[link].phase = Phase::Refused;
         self.models[link].wire.refuse();
@@ -204,7 +204,7 @@ impl Oracle {
         }
     }
 
-    /// A connection turns out to be closed at once.
+    /// The calls show that a connection is closed at once.
     pub(super) fn exclude(&mut self, now: u64, me: usize, link: usize) {
         self.models[link].phase = Phase::NotAllowed;
         self.ledger.not_allowed += 1;

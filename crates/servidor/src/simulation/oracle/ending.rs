@@ -1,4 +1,4 @@
-//! How connections end: for a reason that the contract allows at that moment, with the FIN or RST that it promises.
+//! How connections end: for an allowed reason, and with FIN or RST as the contract says.
 
 use rustix::io::Errno;
 
@@ -10,14 +10,14 @@ use super::rules::{Knowledge, Moment};
 use crate::simulation::coverage::Coverage;
 use crate::simulation::world::SECOND;
 
-/// Sockets that may linger, and connections whose replies may be stalled, in all event loops together.
+/// How many sockets may linger and how many connections may be stalled, in all event loops together.
 const MOST_LINGERING: usize = 64;
 const MOST_STALLED: usize = 128;
 const LINGER: u64 = SECOND;
-/// What a closed socket may leave to the kernel, before the stop.
+/// How many bytes a closed socket may leave to the kernel before the stop.
 const MOST_UNDELIVERED: usize = 2 * 1024;
 
-/// By which call a connection ends.
+/// The call that ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Finish,
@@ -25,7 +25,7 @@ enum Way {
     Reset,
 }
 
-/// What an event loop may have of `total`.
+/// The share of `total` for one event loop.
 fn share(total: usize, loops: usize, me: usize) -> usize {
     total / loops + usize::from(me < total % loops)
 }
@@ -138,7 +138,7 @@ impl Oracle {
         self.open.retain(|other| *other != link);
     }
 
-    /// A connection that was served ends.
+    /// A served connection ends.
     fn ends(&mut self, now: u64, me: usize, link: usize, way: Way) {
         let causes = self.causes(me, link, way);
         if causes == 0 {
@@ -153,7 +153,7 @@ impl Oracle {
         let mut causes = if model.has_failed { ledger::IO } else { 0 };
         if model.pending() == 0 {
             let orderly = orderly_causes(model, knowledge);
-            // After the peer's FIN there is nothing to linger for.
+            // Lingering is not needed after the peer's FIN.
             let fits = way == Way::Finish || (way == Way::Close && model.end_was_read);
             causes |= if fits { orderly } else { 0 };
         } else if way == Way::Reset {
@@ -166,7 +166,7 @@ impl Oracle {
         causes
     }
 
-    /// Whether more connections are stalled than may be, and this one is the next to be given up.
+    /// Whether too many connections are stalled, and this one is the next to be closed.
     fn makes_room(&self, me: usize, link: usize) -> bool {
         let stalled = self
             .open_of(me)
@@ -175,7 +175,7 @@ impl Oracle {
         let mut is_earliest = true;
         for other in stalled {
             count += 1;
-            // What was taken in this turn has moved the other one by no less than the bound says.
+            // Bytes taken in this turn have moved the other one's start, at least by the minimum rate.
             let has_moved = other.progress > 0;
             is_earliest &=
                 has_moved || self.models[link].stalled_since.earliest <= other.stalled_since.latest;
@@ -205,7 +205,7 @@ impl Oracle {
         }
     }
 
-    /// Whether as many sockets linger as may, and this one has done so longest.
+    /// Whether the limit of lingering sockets is reached, and this one has lingered longest.
     fn lingers_longest(&self, me: usize, link: usize) -> bool {
         let lingering = self.open_of(me).filter(|other| other.phase == Phase::Lingering);
         let (count, is_oldest) = lingering.fold((0, true), |(count, is_oldest), other| {
@@ -214,7 +214,7 @@ impl Oracle {
         count >= share(MOST_LINGERING, self.loops.len(), me) && is_oldest
     }
 
-    /// At the end of a turn: no more sockets linger, and no more connections are stalled, than may be.
+    /// At the end of a turn: the limits of lingering sockets and stalled connections are kept.
     pub(super) fn check_room(&mut self, now: u64, me: usize) {
         let lingering = self.count(me, |model| model.phase == Phase::Lingering);
         let stalled = self.count(me, |model| model.phase == Phase::Serving && model.pending() > 0);
@@ -228,7 +228,7 @@ impl Oracle {
     }
 }
 
-/// Why a connection without pending replies may be ended with FIN.
+/// The allowed reasons to end a connection without pending replies with FIN.
 fn orderly_causes(model: &Model, knowledge: &Knowledge) -> Causes {
     let wire = &model.wire;
     let mut causes = 0;

@@ -1,4 +1,4 @@
-//! What is read, and what is sent: each reply right, whole, in order; nothing read while replies are pending.
+//! What is read and sent: every reply is right, complete and in order, and nothing is read while replies are pending.
 
 use rustix::io::Errno;
 
@@ -9,14 +9,14 @@ use super::wire::busy;
 use crate::kernel::Interest;
 use crate::simulation::world::SECOND;
 
-/// A peer that takes fewer bytes a second does not read.
+/// A peer that reads fewer bytes per second counts as not reading.
 const LEAST_RATE: u64 = 1024;
-/// What is read of a connection that must end.
+/// How much is read from a connection that must end.
 pub(super) const MOST_AT_END: usize = 64 * 1024;
-/// One read may go beyond that bound.
+/// One read may exceed that limit.
 const ONE_READ: usize = 16 * 1024 + 64;
 
-/// What so many bytes add to the write deadline.
+/// How far this many bytes move the write deadline.
 pub(super) fn time_for(bytes: usize) -> u64 {
     bytes as u64 * SECOND / LEAST_RATE
 }
@@ -37,7 +37,7 @@ impl Oracle {
         model.has_failed |= fails;
     }
 
-    /// Any call that is made for a connection that is served, refused or lingers.
+    /// Any call for a connection that is served, refused or lingering.
     fn called(&mut self, now: u64, me: usize, link: usize) {
         self.touch(me, link);
         match self.models[link].phase {
@@ -90,7 +90,7 @@ impl Oracle {
         let must_end = knowledge.knows_stop || knowledge.possible().all(|rules| !rules.allows(address));
         let model = &mut self.models[link];
         model.quiet_since = Moment::since(clock);
-        // What is read after the wait was over came in time, but a line that it leaves unfinished need not wait anew.
+        // Bytes that are read after the wait count as in time, but an incomplete line need not wait again.
         if clock < model.silent_since + wait || model.wire.partial.is_empty() {
             model.silent_since = clock;
         }
@@ -205,7 +205,7 @@ impl Oracle {
         }
     }
 
-    /// At the end of a turn: what is pending waits for room, all else for bytes.
+    /// At the end of a turn: connections with pending replies wait for room, all others for bytes.
     pub(super) fn check_interest(&mut self, now: u64, link: usize) {
         let model = &self.models[link];
         let expected = if model.pending() > 0 { Interest::Write } else { Interest::Read };

@@ -1,4 +1,4 @@
-//! What is counted: each request, refusal and end once, under the right name.
+//! What is counted: each request, refusal and end once, with the right label.
 
 use protocol::{Class, Rejection};
 
@@ -22,7 +22,7 @@ pub(super) const NOT_ALLOWED: Causes = 1 << 7;
 pub(super) const STOPPING: Causes = 1 << 8;
 pub(super) const FORCED: Causes = 1 << 9;
 
-/// By the numbers of their bits.
+/// In the order of their bits.
 const REASONS: [(CloseReason, &str); 11] = [
     (CloseReason::Client, "closed: client"),
     (CloseReason::Unterminated, "closed: unterminated"),
@@ -37,28 +37,28 @@ const REASONS: [(CloseReason, &str); 11] = [
     (CloseReason::Panic, "closed: panic"),
 ];
 
-/// What a stalled connection may hold: the replies of a batch, and what was read.
+/// How many bytes a stalled connection may hold: the replies of a batch, and what was read.
 const MOST_HELD: usize = 64 * 1024 + 128 + 16 * 1024 + 64;
 
-/// What the metrics must say.
+/// The expected values of the metrics.
 #[derive(Default)]
 pub(super) struct Ledger {
-    /// By what each counts for.
+    /// By [`Counted`](super::wire::Counted).
     pub(super) requests: [u64; 6],
     pub(super) served: u64,
     pub(super) refused: u64,
     pub(super) not_allowed: u64,
     pub(super) accept_errors: u64,
-    /// Of listeners that were shut down, which may be counted or not.
+    /// Errors of listeners that were shut down. They may be counted or not.
     pub(super) fatal_accept_errors: u64,
-    /// Connections that have ended since the last look at the metrics, each with why it may have.
+    /// Connections that have ended since the last check, with their possible reasons.
     pub(super) ended: Vec<(usize, Causes)>,
-    /// What the metrics said at the last look.
+    /// The metrics at the last check.
     closed: [u64; 11],
 }
 
 impl Oracle {
-    /// Compares the metrics with what has happened; no turn is under way.
+    /// Compares the metrics with what has happened. No turn is running.
     pub(in crate::simulation) fn check_metrics(&mut self, now: u64, coverage: &mut Coverage) {
         let metrics = &self.context.metrics;
         let [empty, invalid, too_long] = [Rejection::Empty, Rejection::Invalid, Rejection::TooLong];
@@ -88,13 +88,13 @@ impl Oracle {
         self.check_reasons(now, coverage);
     }
 
-    /// Adds to the coverage what has been counted here.
+    /// Adds the counts to the coverage.
     pub(in crate::simulation) fn cover(&self, coverage: &mut Coverage) {
         coverage.count_times("refused: overload", self.ledger.refused);
         coverage.count_times("refused: not_allowed", self.ledger.not_allowed);
     }
 
-    /// Compares what an event loop says of itself with what has happened.
+    /// Compares the census of an event loop with what has happened.
     pub(in crate::simulation) fn check_census(&mut self, now: u64, me: usize, census: Census) {
         let connections = self.count(me, |model| model.phase == Phase::Serving && model.interest.is_some());
         let lingering = self.count(me, |model| model.phase == Phase::Lingering);
@@ -113,7 +113,7 @@ impl Oracle {
         }
     }
 
-    /// Finds a reason for each end, so that all that were counted are used up.
+    /// Assigns a counted reason to each end, so that all are used up.
     fn check_reasons(&mut self, now: u64, coverage: &mut Coverage) {
         let closed = REASONS.map(|(reason, _)| self.context.metrics.closed(reason));
         let mut counted = [0; 11];
@@ -130,7 +130,7 @@ impl Oracle {
             let links: Vec<usize> = ended.iter().map(|(link, _)| *link).collect();
             return self.fail(now, format_args!("{total} ends were counted, and {links:?} have ended"));
         }
-        // Those that leave no choice come first.
+        // Those with only one possible reason come first.
         ended.sort_by_key(|(_, causes)| causes.count_ones());
         let mut given: Vec<(usize, Causes, usize)> = Vec::new();
         for (link, causes) in ended {
@@ -148,7 +148,7 @@ impl Oracle {
     }
 }
 
-/// Gives `link` one of its causes; if all of them are used up, another connection must change to one of its others.
+/// Assigns one of its causes to `link`. If all of them are used up, another connection has to change its cause.
 fn assign(
     counted: &mut [u64; 11],
     given: &mut Vec<(usize, Causes, usize)>,

@@ -1,8 +1,7 @@
-//! What the contract allows, as a slow and obvious model: it sees each system call, and never the server's state.
+//! The oracle: a slow and simple model of the contract. It sees each system call, and never the server's state.
 //!
-//! The words that it follows are those of the README, and of [`Oracle`]'s parts: what is read and sent is checked in
-//! `exchange`, how connections end in `ending`, who is let in in `admission`, what is counted in `ledger`, and what must
-//! not be left undone in `quiet`.
+//! The contract is the README. `exchange` checks what is read and sent, `ending` how connections end, `admission` what is
+//! accepted, `ledger` what is counted, and `quiet` that nothing is left undone.
 
 mod admission;
 mod ending;
@@ -28,18 +27,18 @@ use crate::context::Context;
 /// See the module.
 pub(crate) struct Oracle {
     models: Vec<Model>,
-    /// Those that are open.
+    /// The open ones.
     open: Vec<usize>,
     loops: Vec<Knowledge>,
     admission: Admission,
     ledger: Ledger,
     context: Arc<Context>,
-    /// Connections with a call in the turn that is under way, by event loop.
+    /// By event loop: connections with a call in the current turn.
     touched: Vec<Vec<usize>>,
     /// How long the process has stalled since the stop began.
     stalled_since_stop: u64,
     violation: Option<String>,
-    /// The run is over: what is dropped now is dropped by the simulator.
+    /// The run is over. Whatever is dropped now, the simulator drops.
     is_over: bool,
 }
 
@@ -63,7 +62,7 @@ impl Oracle {
         self.models.push(Model::new(address));
     }
 
-    /// How many open connections of an event loop are of a kind.
+    /// Counts the open connections of an event loop that match.
     fn count(&self, me: usize, is_counted: impl Fn(&Model) -> bool) -> usize {
         self.open_of(me).filter(|model| is_counted(model)).count()
     }
@@ -72,9 +71,9 @@ impl Oracle {
         self.open.iter().map(|link| &self.models[*link]).filter(move |model| model.owner == me)
     }
 
-    /// Keeps the first violation.
+    /// Records a violation. The first one is kept.
     pub(super) fn fail(&mut self, now: u64, text: fmt::Arguments<'_>) {
-        // What a panic drops on its way is not the server's doing.
+        // Whatever a panic drops is not a call of the server.
         if self.violation.is_none() && !self.is_over && !std::thread::panicking() {
             self.violation = Some(format!("at {}: {text}", Time(now)));
         }
@@ -110,7 +109,7 @@ impl Oracle {
         }
     }
 
-    /// The stop begins. Event loops that are suspended now stay so for that time, all together.
+    /// The stop begins. `suspended` is how long event loops remain suspended, in total.
     pub(super) fn stop_began(&mut self, now: u64, drain_timeout: u64, suspended: u64) {
         for each in &mut self.loops {
             each.stop = Some(Stop::new(now, drain_timeout));
@@ -126,7 +125,7 @@ impl Oracle {
         self.loops[me].turn_began = now;
     }
 
-    /// Whatever happened in this turn happened until now.
+    /// Events of this turn happened no later than now.
     pub(super) fn turn_ends(&mut self, now: u64, me: usize) {
         self.admission.turn_ends(now, me);
         for link in std::mem::take(&mut self.touched[me]) {

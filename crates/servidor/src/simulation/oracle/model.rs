@@ -1,4 +1,4 @@
-//! What the oracle knows of one connection.
+//! What the oracle knows about one connection.
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
@@ -12,13 +12,13 @@ use crate::simulation::trace::Time;
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Model {
     pub(super) phase: Phase,
-    /// Which event loop called last.
+    /// The event loop of its last call.
     pub(super) owner: usize,
     pub(super) address: SocketAddr,
     pub(super) wire: Wire,
     /// How many bytes of the replies the kernel has taken.
     pub(super) sent: usize,
-    /// How many of them the server has ever offered to it.
+    /// How many of them the server has offered to it so far.
     pub(super) offered: usize,
     /// How many of them the peer has read.
     pub(super) arrived: usize,
@@ -29,43 +29,43 @@ pub(super) struct Model {
     pub(super) end_was_read: bool,
     /// A call has failed in a way that ends the connection.
     pub(super) has_failed: bool,
-    /// When the kernel said last that there was nothing to read, unless bytes were read since.
+    /// When the kernel last reported that there was nothing to read, unless bytes were read since.
     pub(super) nothing_to_read: Option<u64>,
-    /// When the kernel said last that there was no room, unless bytes were taken since.
+    /// When the kernel last reported that there was no room, unless bytes were taken since.
     pub(super) no_room: Option<u64>,
     /// Since the last read, or since stalled replies were all taken.
     pub(super) quiet_since: Moment,
-    /// As [`Model::quiet_since`], but not moved by what was read after the wait was over.
+    /// Like [`Model::quiet_since`], but bytes read after the wait was over do not move it.
     pub(super) silent_since: u64,
     pub(super) line_began: Moment,
-    /// Since when the peer has taken nothing; if it takes less than it must, earlier.
+    /// Since when the peer has read nothing. If it reads too slowly, an earlier time.
     pub(super) stalled_since: Moment,
-    /// Bytes that the kernel has taken in this turn from replies that were stalled.
+    /// How many bytes of stalled replies the kernel has taken in this turn.
     pub(super) progress: usize,
     pub(super) is_stalled: bool,
-    /// Where the replies end that were offered when they stalled.
+    /// The end of the replies that were offered when it stalled.
     pub(super) stalled_until: usize,
     /// Since the FIN.
     pub(super) finished: Moment,
     pub(super) fin_was_sent: bool,
-    /// Bytes read while it was possible that the connection had to end, and while that was certain.
+    /// How many bytes were read while the connection may have had to end, and while it certainly had to.
     pub(super) read_while_may_end: usize,
     pub(super) read_while_must_end: usize,
     pub(super) read_in_turn: usize,
-    /// Connections being served when this one was accepted.
+    /// How many connections were served when this one was accepted.
     pub(super) active_before: usize,
 }
 
-/// What a connection is to the server.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Not accepted.
     Absent,
-    /// Accepted; what becomes of it is not seen yet.
+    /// Accepted. The calls have not shown yet what happens to it.
     Accepted,
     /// Being served: it has a permit.
     Serving,
-    /// Told that the server is busy.
+    /// Sent `ERRO ocupado`.
     Refused,
     /// Closed at once.
     NotAllowed,
@@ -112,12 +112,12 @@ impl Model {
         self.wire.replies.len().saturating_sub(self.sent)
     }
 
-    /// Whether the kernel has said at `time` or later that there is nothing to read.
+    /// Whether the kernel has reported at `time` or later that there is nothing to read.
     pub(super) fn nothing_since(&self, time: u64) -> bool {
         self.nothing_to_read.is_some_and(|asked| asked >= time)
     }
 
-    /// Whether the kernel has said at `time` or later that there is no room.
+    /// Whether the kernel has reported at `time` or later that there is no room.
     pub(super) fn no_room_since(&self, time: u64) -> bool {
         self.no_room.is_some_and(|asked| asked >= time)
     }

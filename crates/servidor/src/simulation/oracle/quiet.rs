@@ -1,4 +1,4 @@
-//! What must not be left undone when every event loop waits and nothing is ready for it.
+//! What must be done before every event loop waits with nothing ready.
 
 use super::Oracle;
 use super::admission::MOST_AT_STOP;
@@ -8,11 +8,11 @@ use super::rules::{Knowledge, SLACK, Stop};
 use crate::simulation::trace::Time;
 use crate::simulation::world::{Listener, SECOND};
 
-/// The largest send buffer that connections have here.
+/// The largest send buffer in the simulation.
 const MOST_QUEUED: usize = 64 * 1024;
 
 impl Oracle {
-    /// Every event loop waits: nothing is ready, and no deadline has come.
+    /// Every event loop waits: nothing is ready, and no deadline has passed.
     pub(in crate::simulation) fn check_quiet(
         &mut self,
         now: u64,
@@ -24,7 +24,7 @@ impl Oracle {
             let knowledge = &self.loops[model.owner];
             let overdue = match model.phase {
                 Phase::Serving => serving_ends(model, knowledge),
-                // What is not delivered has the time that it takes at the least rate.
+                // Undelivered bytes get the time that they take at the minimum rate.
                 Phase::Lingering => model.finished.latest + SECOND + time_for(MOST_QUEUED.min(model.sent)),
                 Phase::Accepted | Phase::Refused | Phase::NotAllowed => 0,
                 Phase::Absent | Phase::Closed => continue,
@@ -44,7 +44,7 @@ impl Oracle {
         }
     }
 
-    /// Nobody waits in a queue while they could be accepted.
+    /// No connection waits in a queue that could be accepted.
     fn check_listener(&mut self, now: u64, index: usize, listener: &Listener, descriptors: usize) {
         let accepting = &self.admission.listeners[index];
         let is_paused = now < accepting.paused_until.latest.saturating_add(SLACK);
@@ -73,7 +73,7 @@ impl Oracle {
         }
     }
 
-    /// After the end of every event loop: nothing is open, and the time was kept.
+    /// After the end of every event loop: nothing is open, and the drain was not too long.
     pub(in crate::simulation) fn check_stopped(&mut self, now: u64) {
         for link in 0..self.models.len() {
             if !matches!(self.models[link].phase, Phase::Absent | Phase::Closed) {
@@ -91,14 +91,14 @@ impl Oracle {
         }
     }
 
-    /// An event loop has ended. Fails unless it was to.
+    /// An event loop has ended. That is a violation unless the daemon stops.
     pub(in crate::simulation) fn loop_ended(&mut self, now: u64, me: usize) {
         if self.loops[me].stop.is_none() {
             self.fail(now, format_args!("loop {me} ends without a stop"));
         }
     }
 
-    /// An event loop has failed. Says whether it had to.
+    /// An event loop has failed. Returns whether it had to.
     pub(in crate::simulation) fn loop_failed(&mut self, now: u64, me: usize, error: &std::io::Error) -> bool {
         let had_to = self.admission.failed == Some(me) && !self.loops[me].knows_stop;
         if !had_to {
@@ -107,7 +107,7 @@ impl Oracle {
         had_to
     }
 
-    /// A turn has ended, and the event loop goes on. Fails if a listener is dead and nothing was done about it.
+    /// A turn has ended, and the event loop goes on. That is a violation if a listener is dead.
     pub(in crate::simulation) fn check_failure(&mut self, now: u64, me: usize) {
         if self.admission.failed == Some(me) && self.loops[me].stop.is_none() {
             self.fail(now, format_args!("loop {me} goes on although a listener was shut down"));
@@ -115,7 +115,7 @@ impl Oracle {
     }
 }
 
-/// When a connection that is served must have ended, if nothing happens.
+/// When a served connection must have ended if nothing happens.
 fn serving_ends(model: &Model, knowledge: &Knowledge) -> u64 {
     let wire = &model.wire;
     let after = |moment: u64, time: u64| moment.saturating_add(time);
@@ -125,7 +125,7 @@ fn serving_ends(model: &Model, knowledge: &Knowledge) -> u64 {
         let write_timeout = knowledge.most(|rules| rules.write_timeout);
         return after(model.stalled_since.latest, write_timeout).min(forced);
     }
-    // In the drain all end soon, allowed or not.
+    // In a drain all connections end soon, allowed or not.
     if stop.is_none() && knowledge.excluded_since(model.address.ip()).is_some() {
         return 0;
     }

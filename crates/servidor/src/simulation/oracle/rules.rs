@@ -1,10 +1,10 @@
-//! The settings and the stop, as the contract names them, and what each event loop may know of them.
+//! The settings and the stop, and what each event loop may know about them.
 
 use std::net::IpAddr;
 
 use crate::simulation::world::{MILLISECOND, SECOND};
 
-/// Settings; times are in nanoseconds.
+/// Settings. Times are in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
     pub(crate) max_connections: usize,
@@ -30,16 +30,16 @@ impl Rules {
     }
 }
 
-/// A time that is known to lie between two others.
+/// A time between two known times.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) earliest: u64,
-    /// Without a bound until the turn in which it lies has ended.
+    /// Unlimited until the turn that contains it has ended.
     pub(super) latest: u64,
 }
 
 impl Moment {
-    /// Not before the event loop's last look at the clock.
+    /// Not before the event loop last read the clock.
     pub(super) const fn since(clock: u64) -> Self {
         Self { earliest: clock, latest: u64::MAX }
     }
@@ -65,7 +65,7 @@ impl Stop {
     }
 }
 
-/// Rounding of nine tenths, and of the times that event loops compare.
+/// For rounding nine tenths, and the times that event loops compare.
 pub(super) const SLACK: u64 = 2 * MILLISECOND;
 
 /// What an event loop may know.
@@ -73,11 +73,11 @@ pub(super) struct Knowledge {
     /// Settings that may be in force, the newest last, each with the time of its reload.
     rules: Vec<(u64, Rules)>,
     pub(super) stop: Option<Stop>,
-    /// Whether it has had the time to learn of the stop.
+    /// Whether it must know about the stop.
     pub(super) knows_stop: bool,
-    /// What it can find in its inbox since it acknowledged its last wake.
+    /// The messages that were in its inbox when it acknowledged its last wake-up.
     acknowledged: Option<(usize, bool)>,
-    /// Its last look at the clock.
+    /// When it last read the clock.
     pub(super) clock: u64,
     pub(super) turn_began: u64,
 }
@@ -121,7 +121,7 @@ impl Knowledge {
         self.rules.iter().map(|(_, rules)| rules)
     }
 
-    /// The settings in force, where nothing is on its way.
+    /// The settings in force once all messages have arrived.
     pub(super) fn newest(&self) -> &Rules {
         &self.rules.last().expect("some settings are in force").1
     }

@@ -1,26 +1,26 @@
-//! What a peer must be answered, worked out slowly from the contract: byte by byte, and with real integers.
+//! The expected replies, computed slowly from the contract: byte by byte, and with real integers.
 
 use protocol::{BUSY, Rejection, rejection};
 
-/// A line has no more bytes before its LF.
+/// The maximum length of a line before its LF.
 const LONGEST_LINE: usize = 64;
 
-/// One direction of a conversation, and what the other one must be.
+/// The requests of a connection, and the expected replies.
 #[derive(Default)]
 pub(super) struct Wire {
     /// All replies so far.
     pub(super) replies: Vec<u8>,
-    /// Where each reply begins, and what is counted for it.
+    /// Where each reply begins, and how its request is counted.
     pub(super) counted: Vec<(usize, Counted)>,
-    /// The line that has begun.
+    /// The incomplete line.
     pub(super) partial: Vec<u8>,
     pub(super) has_seen_lf: bool,
     pub(super) is_oversize: bool,
-    /// The partial line was taken for a request; nothing behind it counts.
+    /// The partial line was treated as a request. Bytes after it are ignored.
     pub(super) tail_is_answered: bool,
 }
 
-/// What a request adds to the metrics.
+/// How a request is counted in the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
     Large,
@@ -32,7 +32,7 @@ pub(super) enum Counted {
 }
 
 impl Wire {
-    /// Takes bytes that the server has read.
+    /// Adds bytes that the server has read.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if self.is_oversize || self.tail_is_answered {
@@ -56,7 +56,7 @@ impl Wire {
         }
     }
 
-    /// The reply to the partial line, if it is taken for a request now.
+    /// The reply to the partial line if it is treated as a request now.
     pub(super) fn tail_reply(&self) -> Vec<u8> {
         let (_, mut reply) = answer(&self.partial);
         if self.has_seen_lf {
@@ -65,7 +65,7 @@ impl Wire {
         reply
     }
 
-    /// Takes the partial line for a request.
+    /// Treats the partial line as a request.
     pub(super) fn answer_tail(&mut self) {
         let line = std::mem::take(&mut self.partial);
         self.reply(&line);
@@ -75,7 +75,7 @@ impl Wire {
         self.tail_is_answered = true;
     }
 
-    /// Replaces everything by the message to a peer that is refused.
+    /// Replaces everything by the message for a refused peer.
     pub(super) fn refuse(&mut self) {
         self.replies = busy();
     }
@@ -91,7 +91,7 @@ impl Wire {
     }
 }
 
-/// What a refused peer is sent.
+/// The message for a refused peer.
 pub(super) fn busy() -> Vec<u8> {
     [BUSY, b"\n"].concat()
 }
