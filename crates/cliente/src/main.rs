@@ -1,15 +1,15 @@
 //! The daemon `cliente`: a checklist; what it does is in the library.
 
 use std::io;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use cliente::report::Report;
+use cliente::observe::report::Report;
+use cliente::observe::totals::Totals;
+use cliente::rounds::{Inputs, Rounds, RunError};
 use cliente::settings::{Own, PROGRAM, count};
-use cliente::totals::Totals;
-use cliente::{Inputs, RunError, bench, register_series, run};
+use cliente::{bench, register_series};
 use daemon::exit::Failure;
 use daemon::http::{server, site};
 use daemon::logging::Logging;
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// What its sockets are called by the service manager.
+/// The names of its sockets in the service manager.
 const SOCKETS: [&str; 1] = ["metrics"];
 
 fn main() -> ExitCode {
@@ -56,11 +56,11 @@ async fn serve(
     let totals = Arc::new(Totals::new(settings.common.log_events_per_second.get()));
     let count = count(&flags);
     let begin = |_| Report::begin(io::stdout(), settings.own.target.as_slice());
-    let mut report = count.map(begin).transpose().map_err(RunError::Report)?;
+    let report = count.map(begin).transpose().map_err(RunError::Start)?.map(Arc::new);
 
     let (settings, in_force) = watch::channel(Arc::new(settings));
     let watchdog = Watchdog::from_environment();
-    // Signals are taken over before an address is told to anyone.
+    // Signals are handled before an address is told to anyone.
     let requests = Requests::listen().context("signals cannot be handled")?;
     let mut supervisor = Supervisor::new(
         Arc::clone(&totals),
@@ -83,39 +83,69 @@ async fn serve(
         tasks.spawn(server::serve(socket, Arc::new(site)));
     }
     let (stop, started) = (CancellationToken::new(), CancellationToken::new());
-    let inputs = Inputs {
+    let rounds = Rounds::start(Inputs {
         settings: in_force.clone(),
         stop: stop.clone(),
         started: started.clone(),
         totals: Arc::clone(&totals),
         watchdog,
-        limited: count.zip(report.as_mut()),
-    };
-    let mut forced = 0;
-    {
-        let mut run = pin!(run(inputs));
+        limited: count.zip(report.clone()),
+    })?;
+    let running = Running { rounds, started, stop, totals, report };
+    running.until_end(supervisor, tasks, &in_force).await
+}
+
+/// The daemon at work.
+struct Running {
+    rounds: Rounds,
+    started: CancellationToken,
+    stop: CancellationToken,
+    totals: Arc<Totals>,
+    report: Option<Arc<Report>>,
+}
+
+impl Running {
+    /// Reports readiness, waits for the end of the rounds or a stop, and drains.
+    async fn until_end(
+        self,
+        mut supervisor: Supervisor<Totals>,
+        mut tasks: JoinSet<()>,
+        settings: &watch::Receiver<Arc<cliente::settings::Settings>>,
+    ) -> anyhow::Result<ExitCode> {
+        let Self { mut rounds, started, stop, totals, report } = self;
         let stop_requested = async {
             started.cancelled().await;
             supervisor.ready();
             supervisor.until_stop(&mut tasks).await
         };
+        let mut forced = 0;
         select! {
-            ended = &mut run => ended?,
+            ended = rounds.ended() => ended?,
+            () = broken(report.as_deref()) => {}
             requested = stop_requested => {
                 requested?;
                 stop.cancel();
                 tracing::info!(rounds = totals.under_way(), "draining");
-                let patience = in_force.borrow().own.drain_timeout.get();
+                let patience = settings.borrow().own.drain_timeout.get();
                 let mut ended = Ok(());
-                if !supervisor.drain(patience, async { ended = run.await }).await {
+                if !supervisor.drain(patience, async { ended = rounds.ended().await }).await {
                     forced = totals.under_way();
+                    ended = rounds.cut().await;
                 }
                 ended?;
             }
         }
+        totals.log_stopped(forced);
+        let Some(report) = report else { return Ok(ExitCode::SUCCESS) };
+        report.end().map_err(RunError::Report)?;
+        Ok(if report.all_right() { ExitCode::SUCCESS } else { Failure::Run.into() })
     }
-    totals.log_stopped(forced);
-    let Some(mut report) = report else { return Ok(ExitCode::SUCCESS) };
-    report.end().map_err(RunError::Report)?;
-    Ok(if report.all_right() { ExitCode::SUCCESS } else { Failure::Run.into() })
+}
+
+/// Waits until the report cannot be written, if there is one.
+async fn broken(report: Option<&Report>) {
+    match report {
+        Some(report) => report.broken().await,
+        None => std::future::pending().await,
+    }
 }

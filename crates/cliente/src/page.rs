@@ -6,18 +6,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daemon::http::page::{Escaped, figures};
 
-use crate::history::{CAPACITY, Past};
-use crate::report::Short;
+use crate::observe::history::{CAPACITY, Past};
+use crate::observe::report::Short;
 
 /// As much of a server's name as a tooltip shows; a hundred long ones would be most of the page.
 const NAME_SHOWN: usize = 32;
 
-pub(crate) fn of([rounds, right, failed, skipped]: [u64; 4], past: &[Past]) -> String {
+pub(crate) fn of([rounds, right, failed, disturbed, skipped]: [u64; 5], past: &[Past]) -> String {
     let bad = if failed == 0 { "" } else { " class=\"bad\"" };
     let figures = figures(&[
         ("rounds", rounds.to_string()),
         ("right", right.to_string()),
         ("failed", format!("<span{bad}>{failed}</span>")),
+        ("disturbed", disturbed.to_string()),
         ("ticks skipped", skipped.to_string()),
     ]);
     format!("{figures}<section><h2>The last {CAPACITY} rounds</h2>\n{}{}</section>\n", chart(past), key(past))
@@ -131,7 +132,7 @@ impl Display for TimeOfDay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Reason;
+    use crate::round::failure::Reason;
 
     fn past(server: &str, results: &[Result<Duration, Reason>]) -> Vec<Past> {
         let at = UNIX_EPOCH + Duration::from_secs(86_400 + 3_723);
@@ -165,15 +166,15 @@ mod tests {
 
     #[test]
     fn nothing_yet_and_nothing_right_are_shown_as_well() {
-        assert!(!of([0; 4], &[]).contains("<rect"));
-        let html = of([1, 0, 1, 0], &past("a:1", &[Err(Reason::Resolve)]));
+        assert!(!of([0; 5], &[]).contains("<rect"));
+        let html = of([1, 0, 1, 0, 0], &past("a:1", &[Err(Reason::Resolve)]));
         assert!(html.contains("<span class=\"bad\">1</span>") && html.contains("resolve <b>1</b>"), "{html}");
     }
 
     #[test]
     fn a_full_chart_of_long_and_hostile_names_is_small_and_harmless() {
         let server = format!("<b>{}:1", "a".repeat(240));
-        let html = of([100, 100, 0, 0], &past(&server, &[Ok(Duration::from_micros(87)); CAPACITY]));
+        let html = of([100, 100, 0, 0, 0], &past(&server, &[Ok(Duration::from_micros(87)); CAPACITY]));
         assert_eq!(html.matches("<rect").count(), CAPACITY);
         assert!(!html.contains("<b>a"), "{html}");
         assert!(html.len() < 16_000, "{}", html.len());

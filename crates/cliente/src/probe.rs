@@ -1,65 +1,64 @@
-//! One target's rounds, for as long as it is asked.
+//! The rounds of one target, for as long as it is probed.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::select;
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::books::{Books, Event};
 use crate::draw::draw;
-use crate::round::Link;
-use crate::schedule::Schedule;
+use crate::observe::{Observers, Recorder};
+use crate::round::Session;
+use crate::schedule::{Epoch, Schedule};
 use crate::settings::Settings;
-use crate::target::Target;
-use crate::totals::Totals;
+use crate::stall::StallMeter;
+use crate::targets::target::Target;
 
 /// What all probes have in common.
 #[derive(Clone)]
-pub(crate) struct Shared {
+pub(crate) struct Context {
     pub(crate) settings: watch::Receiver<Arc<Settings>>,
-    /// Cancelled when no round is to begin any more.
+    /// Cancelled when no round may begin any more.
     pub(crate) stop: CancellationToken,
-    pub(crate) totals: Arc<Totals>,
-    /// Cancelled when the first round of all begins.
-    pub(crate) started: CancellationToken,
-    /// Where a report is made, if there is one.
-    pub(crate) events_to: Option<mpsc::UnboundedSender<(Target, Event)>>,
-    /// How many rounds each probe makes; no end of them if there is no number.
+    /// Where the phases of all schedules begin.
+    pub(crate) epoch: Epoch,
+    pub(crate) stalls: StallMeter,
+    pub(crate) observers: Observers,
+    /// How many rounds each probe makes; `None` for no limit.
     pub(crate) count: Option<u64>,
 }
 
-/// Asks `target` until its `dismissal`, or as often as there is to ask; neither cuts a round short.
-pub(crate) async fn probe(target: Target, mut shared: Shared, dismissal: CancellationToken) {
-    let mut link = Link::new(target.clone());
-    let books = Books::open(target, &shared);
-    let mut left = shared.count;
-    let mut interval = shared.settings.borrow_and_update().own.interval.get();
-    let mut schedule = Schedule::new(Instant::now(), interval);
+/// Probes `target` until `end` is cancelled, or until its last round. A round under way is finished.
+pub(crate) async fn probe(target: Target, mut context: Context, end: CancellationToken) {
+    let schedule = |interval| Schedule::new(context.epoch.first_tick(target.as_str(), interval), interval);
+    let mut interval = context.settings.borrow_and_update().own.interval.get();
+    let mut schedule_now = schedule(interval);
+    let mut session = Session::new(target.clone(), context.stalls.clone());
+    let recorder = Recorder::new(target.clone(), context.observers.clone());
+    let mut left = context.count;
     while left != Some(0) {
         let tick = select! {
             biased;
-            () = dismissal.cancelled() => break,
-            Some(other) = another_interval(&mut shared.settings, interval) => {
+            () = end.cancelled() => break,
+            Some(other) = another_interval(&mut context.settings, interval) => {
                 interval = other;
-                schedule = Schedule::new(Instant::now(), interval);
+                schedule_now = schedule(interval);
                 continue;
             }
-            tick = schedule.tick() => tick,
+            tick = schedule_now.tick() => tick,
         };
-        books.skipped(tick.skipped);
-        let under_way = books.begun(tick);
-        let terms = shared.settings.borrow().own.terms();
+        recorder.skipped(tick.skipped);
+        let round = recorder.begun(tick);
+        let options = context.settings.borrow().own.round_options();
         let number = draw(&mut rand::rng());
-        let (outcome, skipped) = schedule.during(link.round(number, terms)).await;
-        books.finished(under_way, number, outcome);
-        books.skipped(skipped);
+        let (outcome, skipped) = schedule_now.during(session.round(number, options)).await;
+        recorder.finished(round, &number, &outcome);
+        recorder.skipped(skipped);
         left = left.map(|left| left - 1);
     }
-    if dismissal.is_cancelled() && !shared.stop.is_cancelled() {
-        books.close();
+    if end.is_cancelled() && !context.stop.is_cancelled() {
+        recorder.retired();
     }
 }
 

@@ -1,9 +1,54 @@
-//! When rounds are due: at a fixed rate from the start, and never two at once to make up for lost time.
+//! When rounds are due: at a fixed rate, each target at a phase of its own, and never two at once to make up for lost time.
 
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
+
+/// Where the ticks of all targets are counted from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch(Instant);
+
+impl Epoch {
+    /// The epoch for which the first of `targets` ticks at `now`, and the others within an `interval`.
+    pub(crate) fn at_first_of<'a>(
+        targets: impl Iterator<Item = &'a str>,
+        now: Instant,
+        interval: Duration,
+    ) -> Self {
+        let first = targets.map(|target| phase(target, interval)).min().unwrap_or_default();
+        Self(now.checked_sub(first).unwrap_or(now))
+    }
+
+    /// The first tick of `target` that is still to come.
+    pub(crate) fn first_tick(self, target: &str, interval: Duration) -> Instant {
+        let first = self.0 + phase(target, interval);
+        let late = Instant::now().saturating_duration_since(first).as_nanos();
+        // A tick that is due right now has still to come.
+        let tolerance = START_TOLERANCE.min(interval / 2).as_nanos();
+        let missed = late.saturating_sub(tolerance).div_ceil(interval.as_nanos());
+        first + Duration::from_nanos_u128(interval.as_nanos() * missed)
+    }
+}
+
+/// Probes that start together may miss their first tick by so much, and make it nevertheless.
+const START_TOLERANCE: Duration = Duration::from_secs(1);
+
+/// When `target` ticks within each interval: a hash of its name, so that targets do not tick together, and each ticks at the same
+/// phase after a restart or a reload.
+fn phase(target: &str, interval: Duration) -> Duration {
+    Duration::from_nanos_u128((interval.as_nanos() * u128::from(hash(target.as_bytes()))) >> 64)
+}
+
+/// FNV-1a, finished by the mixer of MurmurHash3, since FNV's upper bits hardly depend on the last bytes.
+fn hash(bytes: &[u8]) -> u64 {
+    let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let mixed = (fnv ^ (fnv >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    mixed ^ (mixed >> 33)
+}
 
 /// The ticks of one target.
 #[derive(Debug)]
@@ -22,7 +67,7 @@ pub struct Tick {
 }
 
 impl Schedule {
-    /// Ticks at `start`, and then every `interval`, which must be more than nothing.
+    /// Ticks at `start`, and then every `interval`, which must not be zero.
     pub fn new(start: Instant, interval: Duration) -> Self {
         Self { next: start, interval }
     }
@@ -78,6 +123,36 @@ mod tests {
     fn schedule() -> (Instant, Schedule) {
         let start = Instant::now();
         (start, Schedule::new(start, INTERVAL))
+    }
+
+    #[test]
+    fn phases_are_even_over_the_interval_and_stay() {
+        let name = |number: u32| format!("server-{number}.example:8888");
+        let mut counts = [0; 10];
+        for target in 0..10_000 {
+            let phase = phase(&name(target), INTERVAL);
+            counts[usize::try_from(phase.as_secs()).expect("less than ten")] += 1;
+        }
+        assert!(counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");
+        // A changed hash would move every target's ticks with an upgrade.
+        assert_eq!(phase("127.0.0.1:8888", INTERVAL).as_millis(), 7605);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_of_all_targets_ticks_at_the_start_and_later_ones_at_their_phase() {
+        let targets = ["a:1", "b:1", "c:1"];
+        let start = Instant::now();
+        let epoch = Epoch::at_first_of(targets.into_iter(), start, INTERVAL);
+        let mut first = targets.map(|target| epoch.first_tick(target, INTERVAL));
+        first.sort_unstable();
+        assert_eq!(first[0], start);
+        assert!(first[2] < start + INTERVAL && first.is_sorted() && first[0] < first[1]);
+        advance(INTERVAL * 3 + INTERVAL / 2).await;
+        for target in targets {
+            let next = epoch.first_tick(target, INTERVAL);
+            assert_eq!((next - epoch.0).as_nanos() % INTERVAL.as_nanos(), phase(target, INTERVAL).as_nanos());
+            assert!(next + START_TOLERANCE >= Instant::now() && next < Instant::now() + INTERVAL);
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use daemon::settings::{Defaults, List, Period, Program, Value};
 
 use crate::bench;
-use crate::round::Terms;
-use crate::target::Target;
+use crate::round::Options;
+use crate::targets::target::Target;
 
 /// What the daemon is called, and what is its own about its command line.
 pub const PROGRAM: Program = Program {
@@ -37,6 +37,9 @@ daemon::settings! {
         connect_timeout: Period = "3s", Live;
         /// How long the reply may take, from the request on.
         reply_timeout: Period = "3s", Live;
+        /// A round during which this process was kept from running (stopped, frozen, throttled, or waiting for a processor) for
+        /// at least so long, and for half of a phase or past its timeout, is *disturbed*: neither right nor failed.
+        stall_threshold: Period = "1ms", Live;
         /// How long a stop waits for a round under way.
         drain_timeout: Period = "5s", Live;
     }
@@ -52,11 +55,12 @@ pub enum Connection {
 }
 
 impl Own {
-    /// What a round may take.
-    pub fn terms(&self) -> Terms {
-        Terms {
+    /// How a round is made.
+    pub fn round_options(&self) -> Options {
+        Options {
             connect_timeout: self.connect_timeout.get(),
             reply_timeout: self.reply_timeout.get(),
+            stall_threshold: self.stall_threshold.get(),
             keep: self.connection == Connection::Kept,
         }
     }

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{CLIENTE, held, next};
+use support::{held, next};
 use testkit::{Daemon, Signal};
 
 const STEPS: [&str; 5] =
@@ -20,7 +20,7 @@ fn each_step_of_a_round_is_logged_at_level_debug() {
     let (address, requests) = held();
     let target = format!("localhost:{}", address.port());
     let arguments = ["--target", &target, "--interval", "1h", "--log-level", "debug"];
-    let mut daemon = Daemon::start(CLIENTE, &arguments);
+    let mut daemon = support::daemon(&arguments);
     let mut asked = next(&requests);
     let (number, reply) = (asked.number(), asked.right());
     asked.say(&reply);
@@ -47,7 +47,7 @@ fn a_round_that_fails_shows_how_far_it_came() {
     let target = address.to_string();
     let arguments =
         ["--target", &target, "--interval", "1h", "--log-level", "debug", "--reply-timeout", "200ms"];
-    let daemon = Daemon::start(CLIENTE, &arguments);
+    let daemon = support::daemon(&arguments);
     let mut asked = next(&requests);
     let reply = asked.right();
     asked.say(&reply[..1]);
@@ -59,7 +59,7 @@ fn a_round_that_fails_shows_how_far_it_came() {
 #[test]
 fn steps_are_not_logged_at_the_usual_level() {
     let (address, requests) = held();
-    let daemon = Daemon::start(CLIENTE, &["--target", &address.to_string(), "--interval", "1h"]);
+    let daemon = support::daemon(&["--target", &address.to_string(), "--interval", "1h"]);
     let mut asked = next(&requests);
     let reply = asked.right();
     asked.say(&reply);

@@ -2,8 +2,8 @@
 
 mod support;
 
-use support::{CLIENTE, REASONS, held, next};
-use testkit::{Daemon, assert_promtool_is_silent, scrape, wait_until};
+use support::{REASONS, held, next};
+use testkit::{assert_promtool_is_silent, scrape, wait_until};
 
 const CLASSES: [&str; 3] = ["large", "even", "odd"];
 
@@ -11,7 +11,7 @@ const CLASSES: [&str; 3] = ["large", "even", "odd"];
 fn every_series_is_there_before_its_first_event() {
     let (target, requests) = held();
     let target = target.to_string();
-    let daemon = Daemon::start(CLIENTE, &["--target", &target, "--interval", "1h"]);
+    let daemon = support::daemon(&["--target", &target, "--interval", "1h"]);
     let _unanswered = next(&requests);
     let metrics = scrape(daemon.metrics_address());
     let server = [("server", target.as_str())];
@@ -50,7 +50,7 @@ fn every_series_is_there_before_its_first_event() {
 fn scripted_rounds_are_counted_exactly() {
     let (target, requests) = held();
     let target = target.to_string();
-    let daemon = Daemon::start(CLIENTE, &["--target", &target, "--interval", "20ms", "--connection", "kept"]);
+    let daemon = support::daemon(&["--target", &target, "--interval", "20ms", "--connection", "kept"]);
     let mut numbers = Vec::new();
     let mut asked = next(&requests);
     for _ in 0..7 {
@@ -107,7 +107,7 @@ fn scripted_rounds_are_counted_exactly() {
 #[test]
 fn promtool_finds_nothing() {
     let (target, requests) = held();
-    let daemon = Daemon::start(CLIENTE, &["--target", &target.to_string(), "--interval", "1h"]);
+    let daemon = support::daemon(&["--target", &target.to_string(), "--interval", "1h"]);
     let _unanswered = next(&requests);
     assert_promtool_is_silent(&scrape(daemon.metrics_address()));
 }
@@ -116,7 +116,7 @@ fn promtool_finds_nothing() {
 fn more_lines_than_the_budget_allows_are_counted_and_summed_up() {
     let target = support::honest().to_string();
     let arguments = ["--target", &target, "--interval", "5ms", "--log-events-per-second", "2"];
-    let daemon = Daemon::start(CLIENTE, &arguments);
+    let daemon = support::daemon(&arguments);
     let summary = daemon.wait_for("events suppressed");
     assert_eq!(summary["event"], "round completed");
     let count = summary["count"].as_u64().expect("a count");

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use support::{CLIENTE, wait_for_rounds};
-use testkit::{Daemon, scrape, tool};
+use support::wait_for_rounds;
+use testkit::{scrape, tool};
 
 /// The server's process; killed at the end of the test.
 struct Original {
@@ -37,19 +37,16 @@ impl Drop for Original {
 
 fn all_classes_are_right(connection: &str) {
     let Some(server) = Original::start() else { return };
-    let daemon = Daemon::start(
-        CLIENTE,
-        &[
-            "--target",
-            &server.address,
-            "--connection",
-            connection,
-            "--interval",
-            "5ms",
-            "--log-events-per-second",
-            "1000",
-        ],
-    );
+    let daemon = support::daemon(&[
+        "--target",
+        &server.address,
+        "--connection",
+        connection,
+        "--interval",
+        "5ms",
+        "--log-events-per-second",
+        "1000",
+    ]);
     let classes = ["large", "even", "odd"];
     // Each occurs in a sixth of the rounds or more.
     for class in classes {

@@ -5,12 +5,12 @@ mod support;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use support::{CLIENTE, held, honest, next, serve};
+use support::{CLIENTE, UNDISTURBED, held, honest, next, serve};
 use testkit::{Signal, request, send_signal, wait_for_exit};
 
 fn cliente(arguments: &[&str]) -> Command {
     let mut command = Command::new(CLIENTE);
-    command.args(arguments).env_clear().stdin(Stdio::null());
+    command.args(arguments).env_clear().envs([UNDISTURBED]).stdin(Stdio::null());
     command
 }
 
@@ -160,7 +160,7 @@ fn metrics_are_off_unless_asked_for() {
     send_signal(&quiet, Signal::TERM);
     assert_eq!(wait_for_exit(&mut quiet).code(), Some(0));
 
-    let daemon = testkit::Daemon::start(CLIENTE, &arguments);
+    let daemon = support::daemon(&arguments);
     assert_eq!(request(daemon.metrics_address(), "GET", "/metrics").status, 200);
 }
 

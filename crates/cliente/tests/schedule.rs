@@ -5,13 +5,13 @@ mod support;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use support::{CLIENTE, held, honest, next, wait_for_rounds};
+use support::{held, honest, next, wait_for_rounds};
 use testkit::{Daemon, Metrics, Signal, scrape, wait_until};
 
 const INTERVAL: Duration = Duration::from_millis(40);
 
 fn start(target: SocketAddr) -> Daemon {
-    Daemon::start(CLIENTE, &["--target", &target.to_string(), "--interval", "40ms", "--reply-timeout", "1m"])
+    support::daemon(&["--target", &target.to_string(), "--interval", "40ms", "--reply-timeout", "1m"])
 }
 
 /// Lets so many intervals go by.

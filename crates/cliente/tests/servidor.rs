@@ -4,7 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 
-use support::{CLIENTE, wait_for_rounds};
+use support::wait_for_rounds;
 use testkit::{Daemon, Peer, scrape};
 
 fn serve(host: &str, arguments: &[&str]) -> SocketAddr {
@@ -13,7 +13,7 @@ fn serve(host: &str, arguments: &[&str]) -> SocketAddr {
 
 fn ask(target: SocketAddr, arguments: &[&str]) -> Daemon {
     let target = target.to_string();
-    Daemon::start(CLIENTE, &[&["--target", &target], arguments].concat())
+    support::daemon(&[&["--target", &target], arguments].concat())
 }
 
 #[test]
@@ -77,6 +77,6 @@ fn ipv6_and_names() {
     assert_eq!(completed["server"], target.to_string());
 
     let target = format!("localhost:{}", serve("127.0.0.1", &[]).port());
-    let daemon = Daemon::start(CLIENTE, &["--target", &target, "--interval", "1h"]);
+    let daemon = support::daemon(&["--target", &target, "--interval", "1h"]);
     assert_eq!(daemon.wait_for("round completed")["server"], target);
 }

@@ -91,6 +91,7 @@ fn the_settings_in_force_are_shown() {
          connection = \"fresh\"\n\
          connect-timeout = \"3s\"\n\
          reply-timeout = \"3s\"\n\
+         stall-threshold = \"1ms\"\n\
          drain-timeout = \"5s\"\n\
          metrics-listen = \"127.0.0.1:9889\"\n\
          metrics-allow = [\"127.0.0.0/8\", \"::1/128\"]\n\
@@ -132,7 +133,7 @@ fn the_default_file_says_what_is_the_default() {
     let from_file = cliente(&["--check-config", "--config", file.to_str().expect("UTF-8")], &[]);
     assert_eq!(from_file.status.code(), Some(0), "{}\n{uncommented}", stderr(&from_file));
     assert_eq!(stdout(&from_file), stdout(&cliente(&["--check-config"], &[])));
-    assert_eq!(uncommented.lines().count(), 13);
+    assert_eq!(uncommented.lines().count(), 14);
 }
 
 #[test]

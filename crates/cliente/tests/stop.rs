@@ -2,13 +2,13 @@
 
 mod support;
 
-use support::{CLIENTE, held, honest, next};
+use support::{held, honest, next};
 use testkit::{Daemon, Signal, request, scrape, wait_until};
 
 /// A daemon whose next round will not begin within a test.
 fn start(target: std::net::SocketAddr, arguments: &[&str]) -> Daemon {
     let target = target.to_string();
-    Daemon::start(CLIENTE, &[&["--target", &target, "--interval", "1h"], arguments].concat())
+    support::daemon(&[&["--target", &target, "--interval", "1h"], arguments].concat())
 }
 
 #[test]

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use cliente::bench::progress::Progress;
 use cliente::bench::{Load, run};
-use cliente::round::{Link, Terms};
+use cliente::round::{Options, Session};
+use cliente::stall::StallMeter;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::Timestamping;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, TimestampingFlag, recvmsg, setsockopt};
@@ -98,12 +99,17 @@ fn beyond_the_kernel(rounds: u32, pause: Duration) -> Vec<Duration> {
     let target = address.to_string().parse().expect("a target");
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let terms = Terms { connect_timeout: DEADLINE, reply_timeout: DEADLINE, keep: true };
-        let mut link = Link::new(target);
+        let options = Options {
+            connect_timeout: DEADLINE,
+            reply_timeout: DEADLINE,
+            stall_threshold: DEADLINE,
+            keep: true,
+        };
+        let mut session = Session::new(target, StallMeter::default());
         let mut differences = Vec::new();
         for round in 1..=rounds {
             let number = Number::parse(round.to_string().as_bytes()).expect("a number");
-            let round_trip = link.round(number, terms).await.result.expect("a right reply");
+            let round_trip = session.round(number, options).await.result.expect("a right reply");
             let kernel = times.recv_timeout(DEADLINE).expect("the server's time");
             let difference = round_trip.checked_sub(kernel);
             differences

@@ -18,9 +18,9 @@ use super::flags::Wishes;
 use super::progress::Progress;
 use super::report::Report;
 use super::{Load, Outcome, export, run};
-use crate::round;
+use crate::round::connect;
 use crate::settings::{PROGRAM, Settings};
-use crate::target::Target;
+use crate::targets::target::Target;
 
 /// Files that are open beside the connections: standard streams, and one a thread.
 const OTHER_FILES: usize = 1024;
@@ -99,7 +99,7 @@ fn watch(load: &Load) -> anyhow::Result<Outcome> {
 fn load(wishes: &Wishes, settings: &Settings, target: &Target) -> anyhow::Result<Load> {
     let limit = settings.own.connect_timeout.get();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let address = runtime.block_on(round::find(target, limit)).with_context(|| target.to_string())?;
+    let address = runtime.block_on(connect::find(target, limit)).with_context(|| target.to_string())?;
     Ok(Load {
         address,
         connections: wishes.connections,

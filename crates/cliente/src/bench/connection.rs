@@ -12,7 +12,7 @@ use super::Load;
 use super::mix::{Mix, Position};
 use super::tally::record;
 use super::work::Work;
-use crate::failure::{Reason, reason_of};
+use crate::round::failure::{Reason, reason_of};
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::report::Short;
+use crate::observe::report::Short;
 
 /// Rows before the last, which takes all that is longer.
 const ROWS: u32 = 14;

@@ -18,7 +18,7 @@ use super::progress::Progress;
 use super::tally::Tally;
 use super::work::Work;
 use super::{Load, MOST_CONNECTIONS_PER_SECOND};
-use crate::failure::{Reason, reason_of};
+use crate::round::failure::{Reason, reason_of};
 
 /// How often progress is told, and a wish to stop is looked for.
 const UPKEEP: Duration = Duration::from_millis(100);

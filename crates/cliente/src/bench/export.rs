@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::report::{QUANTILES, Report};
-use crate::failure::Reason;
+use crate::round::failure::Reason;
 
 /// Steps to each halving of what is left up to 100 %, as HdrHistogram's own tools write them.
 const STEPS_PER_HALVING: u32 = 5;

@@ -9,7 +9,7 @@ use daemon::settings::{Suggestions, Value as _};
 
 use super::{MOST_CONNECTIONS_PER_SECOND, MOST_DEPTH};
 use crate::settings::Connection;
-use crate::target::Target;
+use crate::targets::target::Target;
 
 /// The name of the subcommand.
 pub const NAME: &str = "bench";

@@ -7,9 +7,9 @@ use daemon::plural::Plural;
 
 use super::distribution::Distribution;
 use super::{Load, MOST_CONNECTIONS_PER_SECOND, Outcome};
-use crate::failure::Reason;
-use crate::report::Short;
-use crate::target::Target;
+use crate::observe::report::Short;
+use crate::round::failure::Reason;
+use crate::targets::target::Target;
 
 /// The width of a terminal.
 const COLUMNS: usize = 80;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use super::busy::Busy;
-use crate::failure::Reason;
+use crate::round::failure::Reason;
 
 /// In nanoseconds: an hour. What takes longer is told as this.
 const LONGEST: u64 = 3_600_000_000_000;

@@ -8,7 +8,7 @@ use daemon::logging::may_log;
 use tokio::net::TcpStream;
 use tracing::{Level, debug};
 
-use crate::target::Target;
+use crate::targets::target::Target;
 
 /// A name may have any number of addresses: so many are shown.
 const MAX_SHOWN: usize = 8;

@@ -15,6 +15,14 @@ use testkit::{DEADLINE, Daemon, wait_until};
 /// The daemon under test.
 pub(crate) const CLIENTE: &str = env!("CARGO_BIN_EXE_cliente");
 
+/// The variable without which a busy machine would disturb rounds.
+pub(crate) const UNDISTURBED: (&str, &str) = ("CLIENTE_STALL_THRESHOLD", "1h");
+
+/// Starts the daemon under test, whose rounds are not disturbed, however busy the machine is.
+pub(crate) fn daemon(arguments: &[&str]) -> Daemon {
+    Daemon::start_with(CLIENTE, arguments, &[UNDISTURBED])
+}
+
 /// Every reason for which a round can fail.
 pub(crate) const REASONS: [&str; 10] = [
     "resolve",

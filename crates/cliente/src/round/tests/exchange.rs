@@ -1,12 +1,13 @@
 //! What the phases after the connect make of a server's bytes.
 
-use tokio::io::duplex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::join;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
+use super::super::exchange::{LINGER, Reply, close_lingering, exchange};
 use super::super::*;
 use super::number;
-use crate::failure::Reason;
+use crate::round::failure::Reason;
 
 const STEP: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -143,8 +144,7 @@ async fn what_a_server_said_before_it_hung_up_is_heard() {
     let (mut client, mut server) = duplex(1024);
     server.write_all("ERRO ocupado: não há lugar\n".as_bytes()).await.expect("the client is there");
     drop(server);
-    let failure =
-        exchange(&mut client, &number("42"), &mut Progress::default()).await.err().expect("no reply");
+    let failure = exchange(&mut client, &number("42"), &mut Progress::default()).await.expect_err("no reply");
     assert_eq!(failure.to_string(), "the server answered \"ERRO ocupado: não há lugar\"");
 }
 
@@ -152,13 +152,12 @@ async fn what_a_server_said_before_it_hung_up_is_heard() {
 async fn hanging_up_unread_and_without_a_word_is_a_reset() {
     let (mut client, server) = duplex(1024);
     drop(server);
-    let failure =
-        exchange(&mut client, &number("42"), &mut Progress::default()).await.err().expect("no reply");
+    let failure = exchange(&mut client, &number("42"), &mut Progress::default()).await.expect_err("no reply");
     assert_eq!(failure.reason(), Reason::Reset, "{failure}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_farewell_ends_our_side_and_waits_for_the_servers_end() {
+async fn a_lingering_close_ends_our_side_and_waits_for_the_servers_end() {
     let (mut client, mut server) = duplex(1024);
     let serve = async {
         let mut rest = Vec::new();
@@ -168,26 +167,26 @@ async fn the_farewell_ends_our_side_and_waits_for_the_servers_end() {
         rest
     };
     let begun = Instant::now();
-    let (farewell, rest) = join!(farewell(&mut client), serve);
-    assert!(farewell.is_ok());
+    let (closed, rest) = join!(close_lingering(&mut client), serve);
+    assert!(closed.is_ok());
     assert_eq!((rest, begun.elapsed()), (Vec::new(), STEP));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_reply_during_the_farewell_is_wrong() {
+async fn a_second_reply_during_a_lingering_close_is_wrong() {
     let (mut client, mut server) = duplex(1024);
     let serve = async {
         sleep(STEP).await;
         server.write_all(b"PAR\n").await.expect("the client is there");
     };
-    let (farewell, ()) = join!(farewell(&mut client), serve);
-    assert_eq!(farewell.err().map(|failure| failure.reason()), Some(Reason::WrongReply));
+    let (closed, ()) = join!(close_lingering(&mut client), serve);
+    assert_eq!(closed.err().map(|failure| failure.reason()), Some(Reason::WrongReply));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_never_closes_is_left() {
     let (mut client, _server) = duplex(1024);
     let begun = Instant::now();
-    assert!(farewell(&mut client).await.is_ok());
-    assert_eq!(begun.elapsed(), FAREWELL);
+    assert!(close_lingering(&mut client).await.is_ok());
+    assert_eq!(begun.elapsed(), LINGER);
 }

@@ -1,7 +1,7 @@
 //! Rounds against servers whose every move is known.
 
 mod exchange;
-mod link;
+mod session;
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What all rounds of this process came to: told to people, and logged within a budget.
+//! Counts over all rounds of this process, and the budgets of their log lines.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -8,40 +8,45 @@ use daemon::plural::Plural;
 use daemon::supervisor::Supervised;
 use tracing::info;
 
-use crate::history::{History, Past};
+use super::history::{History, Past};
+use super::report::{Short, loss};
 use crate::page;
-use crate::report::{Short, loss};
+use crate::round::Outcome;
 use crate::settings::Own;
 
-/// Counts over all targets, and how much more may be logged of single rounds.
+/// Counts over all targets, and how many more log lines of single rounds may be written.
 #[derive(Debug)]
 pub struct Totals {
     under_way: AtomicU64,
     rounds: AtomicU64,
     right: AtomicU64,
     failed: AtomicU64,
+    disturbed: AtomicU64,
     skipped: AtomicU64,
     pub(crate) history: History,
     pub(crate) completed_lines: Budget,
     pub(crate) failed_lines: Budget,
+    pub(crate) disturbed_lines: Budget,
 }
 
-/// A round under way; dropping it ends it, whichever way.
+/// A round under way, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct UnderWay<'a>(&'a Totals);
 
 impl Totals {
-    /// Nothing yet; so many lines a second may be logged of each event.
+    /// All zero. At most `lines_per_second` lines per second are logged for each event.
     pub fn new(lines_per_second: u32) -> Self {
         Self {
             under_way: AtomicU64::new(0),
             rounds: AtomicU64::new(0),
             right: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            disturbed: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             history: History::default(),
             completed_lines: Budget::new("round completed", lines_per_second),
             failed_lines: Budget::new("round failed", lines_per_second),
+            disturbed_lines: Budget::new("round disturbed", lines_per_second),
         }
     }
 
@@ -62,12 +67,13 @@ impl Totals {
 
     /// Logs the end of the run; `forced` is how many rounds were cut short.
     pub fn log_stopped(&self, forced: u64) {
-        let [rounds, right, failed, skipped] = self.counts();
-        info!(forced, rounds, right, failed, skipped, "stopped");
+        let [rounds, right, failed, disturbed, skipped] = self.counts();
+        info!(forced, rounds, right, failed, disturbed, skipped, "stopped");
     }
 
-    fn counts(&self) -> [u64; 4] {
-        [&self.rounds, &self.right, &self.failed, &self.skipped].map(|counter| counter.load(Relaxed))
+    fn counts(&self) -> [u64; 5] {
+        [&self.rounds, &self.right, &self.failed, &self.disturbed, &self.skipped]
+            .map(|counter| counter.load(Relaxed))
     }
 }
 
@@ -75,7 +81,7 @@ impl Supervised for Totals {
     type Own = Own;
 
     fn status(&self) -> String {
-        let [rounds, right, failed, skipped] = self.counts();
+        let [rounds, right, failed, _, skipped] = self.counts();
         let loss = loss(failed, right + failed);
         let (rounds, skipped) = (Plural(rounds, "round"), Plural(skipped, "tick"));
         let counts = format!("{rounds}, {failed} failed, {loss:.1} % loss, {skipped} skipped");
@@ -95,19 +101,24 @@ impl Supervised for Totals {
     }
 
     fn report(&self, uptime: Duration) {
-        let [rounds, right, failed, skipped] = self.counts();
+        let [rounds, right, failed, disturbed, skipped] = self.counts();
         let (uptime_s, under_way) = (uptime.as_secs(), self.under_way());
-        info!(uptime_s, under_way, rounds, right, failed, skipped, "state");
+        info!(uptime_s, under_way, rounds, right, failed, disturbed, skipped, "state");
     }
 
     fn refill_budgets(&self, per_second: u32) -> u64 {
-        [&self.completed_lines, &self.failed_lines].into_iter().map(|budget| budget.refill(per_second)).sum()
+        let budgets = [&self.completed_lines, &self.failed_lines, &self.disturbed_lines];
+        budgets.into_iter().map(|budget| budget.refill(per_second)).sum()
     }
 }
 
 impl UnderWay<'_> {
-    pub(crate) fn finish(self, right: bool) {
-        let counter = if right { &self.0.right } else { &self.0.failed };
+    pub(crate) fn finish(self, outcome: &Outcome) {
+        let counter = match (outcome.disturbed, &outcome.result) {
+            (Some(_), _) => &self.0.disturbed,
+            (None, Ok(_)) => &self.0.right,
+            (None, Err(_)) => &self.0.failed,
+        };
         counter.fetch_add(1, Relaxed);
     }
 }
@@ -121,8 +132,7 @@ impl Drop for UnderWay<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Failure;
-    use crate::round::Outcome;
+    use crate::round::failure::Failure;
 
     #[test]
     fn the_status_tells_the_loss_and_the_last_round() {
@@ -131,8 +141,8 @@ mod tests {
         let target = "localhost:8888".parse().unwrap();
         let results = [Ok(Duration::from_micros(212)), Err(Failure::Closed)];
         let lines = results.map(|result| {
-            totals.begun().finish(result.is_ok());
-            let outcome = Outcome { connect: None, result, elapsed: Duration::ZERO };
+            let outcome = Outcome { connect: None, result, elapsed: Duration::ZERO, disturbed: None };
+            totals.begun().finish(&outcome);
             totals.history.add(&target, &outcome);
             let status = totals.status();
             totals.skip(1);

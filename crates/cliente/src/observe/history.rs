@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::failure::{Failure, Reason};
 use crate::round::Outcome;
-use crate::target::Target;
+use crate::round::failure::{Failure, Reason};
+use crate::targets::target::Target;
 
 /// How many rounds are remembered.
 pub const CAPACITY: usize = 100;

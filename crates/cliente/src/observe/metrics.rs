@@ -6,15 +6,16 @@ use daemon::metrics::telemetry::seconds_since_epoch;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use protocol::{Class, Number};
 
-use crate::failure::Reason;
 use crate::round::Outcome;
-use crate::target::Target;
+use crate::round::failure::Reason;
+use crate::targets::target::Target;
 
 /// The series of one target.
 pub(crate) struct Metrics {
     connections: Counter,
     rounds: Counter,
     skipped: Counter,
+    disturbed: Counter,
     failures: [Counter; Reason::ALL.len()],
     numbers: [Counter; Class::ALL.len()],
     connect: Histogram,
@@ -54,6 +55,10 @@ impl Metrics {
                 description: "Ticks without a round: the last one still ran, or they came a whole interval late.",
                 "cliente_rounds_skipped_total", "server" => server()
             ),
+            disturbed: counter!(
+                description: "Rounds that are not counted as right or failed: this process was kept from running.",
+                "cliente_rounds_disturbed_total", "server" => server()
+            ),
             failures,
             numbers,
             connect: histogram!(
@@ -91,6 +96,10 @@ impl Metrics {
     }
 
     pub(crate) fn finished(&self, number: &Number, outcome: &Outcome) {
+        if outcome.disturbed.is_some() {
+            self.disturbed.increment(1);
+            return;
+        }
         if let Some(connect) = outcome.connect {
             self.connections.increment(1);
             self.connect.record(connect);
@@ -109,7 +118,7 @@ impl Metrics {
         }
     }
 
-    /// Nobody asks this target any more: neither up nor down, so that no alert stays on for ever.
+    /// The target is no longer probed: neither up nor down, so that no alert stays on for ever.
     pub(crate) fn retired(&self) {
         self.up.set(f64::NAN);
     }

@@ -1,31 +1,35 @@
-//! What `--count` prints: one line a round, then what each target came to, as `ping` does.
+//! What `--count` prints: one line per round, then a summary of each target, as `ping` does.
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use daemon::plural::Plural;
 use hdrhistogram::Histogram;
 use protocol::Number;
 
+use super::lines::Lines;
 use crate::round::Outcome;
-use crate::target::Target;
+use crate::targets::target::Target;
 
 /// In nanoseconds: an hour. Percentiles of what takes longer are told as this.
 const LONGEST: u64 = 3_600_000_000_000;
 
-/// Prints to `out`, and remembers what the summary needs.
+/// Prints rounds, and remembers what the summary needs.
 #[derive(Debug)]
-pub struct Report<W> {
-    out: W,
-    targets: Vec<Tally>,
+pub struct Report {
+    tallies: Mutex<Vec<Tally>>,
+    lines: Lines,
 }
 
 #[derive(Debug)]
 struct Tally {
     target: Target,
-    rounds: u64,
+    begun: u64,
     right: u64,
+    failed: u64,
+    disturbed: u64,
     skipped: u64,
     connect: Latency,
     round_trip: Latency,
@@ -40,76 +44,71 @@ struct Latency {
     max: Duration,
 }
 
-impl<W: Write> Report<W> {
-    /// Prints the heading. The summary will be in the order of `targets`, then of those that came later.
+impl Report {
+    /// Prints the heading to `out`. The summary will be in the order of `targets`, then of those that came later.
     ///
     /// # Errors
     ///
-    /// If `out` fails.
-    pub fn begin(mut out: W, targets: &[Target]) -> io::Result<Self> {
-        writeln!(out, "{:>4}  {:>30}  {:<5}  connect round trip  target", "#", "number", "class")?;
-        out.flush()?;
-        Ok(Self { out, targets: targets.iter().cloned().map(Tally::new).collect() })
+    /// If there can be no thread that writes.
+    pub fn begin(out: impl Write + Send + 'static, targets: &[Target]) -> io::Result<Self> {
+        let lines = Lines::to(out)?;
+        lines.offer(format!("{:>4}  {:>30}  {:<5}  connect round trip  target\n", "#", "number", "class"));
+        let tallies = targets.iter().cloned().map(Tally::new).collect();
+        Ok(Self { tallies: Mutex::new(tallies), lines })
     }
 
-    /// Prints one round.
-    ///
-    /// # Errors
-    ///
-    /// If `out` fails.
-    pub fn round(&mut self, target: &Target, number: &Number, outcome: &Outcome) -> io::Result<()> {
-        let tally = self.tally(target);
-        tally.rounds += 1;
-        if let Some(connect) = outcome.connect {
-            tally.connect.record(connect);
-        }
-        let result = match &outcome.result {
-            Ok(round_trip) => {
-                tally.right += 1;
-                tally.round_trip.record(*round_trip);
-                let connect = outcome.connect.map_or_else(|| "kept".into(), |time| Short(time).to_string());
-                format!("{:<5}  {connect:>7} {:>10}", number.class().as_str(), Short(*round_trip))
-            }
-            Err(failure) => format!("{:<15} {:>9}", failure.reason().as_str(), Short(outcome.elapsed)),
-        };
-        let (round, number) = (tally.rounds, number.as_str());
-        writeln!(self.out, "{round:>4}  {number:>30}  {result}  {target}")?;
-        self.out.flush()
+    /// Counts a round that begins.
+    pub(crate) fn begun(&self, target: &Target) {
+        self.update(target, |tally| tally.begun += 1);
+    }
+
+    /// Prints one round. Never waits for a reader.
+    pub(crate) fn round(&self, target: &Target, number: &Number, outcome: &Outcome) {
+        let line = self.update(target, |tally| tally.round(number, outcome));
+        self.lines.offer(line);
     }
 
     /// Remembers ticks without a round.
-    pub fn skipped(&mut self, target: &Target, ticks: u64) {
-        self.tally(target).skipped += ticks;
+    pub(crate) fn skipped(&self, target: &Target, ticks: u64) {
+        self.update(target, |tally| tally.skipped += ticks);
     }
 
-    /// Prints the summary of each target.
+    /// Prints the summary of each target, once all else has been printed.
     ///
     /// # Errors
     ///
-    /// If `out` fails.
-    pub fn end(&mut self) -> io::Result<()> {
-        for tally in &self.targets {
-            write!(self.out, "\n{tally}")?;
-        }
-        self.out.flush()
+    /// If anything could not be written.
+    pub fn end(&self) -> io::Result<()> {
+        let summaries: Vec<String> = self.lock().iter().map(|tally| format!("\n{tally}")).collect();
+        self.lines.finish(summaries.concat())
     }
 
-    /// Whether every round was right.
+    /// Waits until something could not be written.
+    pub async fn broken(&self) {
+        self.lines.broken().await;
+    }
+
+    /// Whether every target has had a right round, and none that failed.
     pub fn all_right(&self) -> bool {
-        self.targets.iter().all(|tally| tally.right == tally.rounds)
+        self.lock().iter().all(|tally| tally.right > 0 && tally.failed == 0)
     }
 
-    fn tally(&mut self, target: &Target) -> &mut Tally {
-        let known = self.targets.iter().position(|tally| tally.target == *target);
+    fn lock(&self) -> MutexGuard<'_, Vec<Tally>> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn update<T>(&self, target: &Target, update: impl FnOnce(&mut Tally) -> T) -> T {
+        let mut tallies = self.lock();
+        let known = tallies.iter().position(|tally| tally.target == *target);
         let index = known.unwrap_or_else(|| {
-            self.targets.push(Tally::new(target.clone()));
-            self.targets.len() - 1
+            tallies.push(Tally::new(target.clone()));
+            tallies.len() - 1
         });
-        &mut self.targets[index]
+        update(&mut tallies[index])
     }
 }
 
-/// The share of rounds that failed, in per cent; none of none is none.
+/// The share of rounds that failed, in per cent; 0 if there are none.
 #[expect(clippy::cast_precision_loss, reason = "a share for people, with one decimal")]
 pub(crate) fn loss(failed: u64, rounds: u64) -> f64 {
     if failed == 0 { 0.0 } else { 100.0 * failed as f64 / rounds as f64 }
@@ -118,18 +117,52 @@ pub(crate) fn loss(failed: u64, rounds: u64) -> f64 {
 impl Tally {
     fn new(target: Target) -> Self {
         let (connect, round_trip) = (Latency::new(), Latency::new());
-        Self { target, rounds: 0, right: 0, skipped: 0, connect, round_trip }
+        Self { target, begun: 0, right: 0, failed: 0, disturbed: 0, skipped: 0, connect, round_trip }
+    }
+
+    fn ended(&self) -> u64 {
+        self.right + self.failed + self.disturbed
+    }
+
+    /// Counts a round, and returns its line.
+    fn round(&mut self, number: &Number, outcome: &Outcome) -> String {
+        let result = match (outcome.disturbed, &outcome.result) {
+            (Some(_), _) => {
+                self.disturbed += 1;
+                format!("{:<15} {:>9}", "disturbed", Short(outcome.elapsed))
+            }
+            (None, Ok(round_trip)) => {
+                self.right += 1;
+                self.round_trip.record(*round_trip);
+                if let Some(connect) = outcome.connect {
+                    self.connect.record(connect);
+                }
+                let connect = outcome.connect.map_or_else(|| "kept".into(), |time| Short(time).to_string());
+                format!("{:<5}  {connect:>7} {:>10}", number.class().as_str(), Short(*round_trip))
+            }
+            (None, Err(failure)) => {
+                self.failed += 1;
+                format!("{:<15} {:>9}", failure.reason().as_str(), Short(outcome.elapsed))
+            }
+        };
+        format!("{:>4}  {:>30}  {result}  {}\n", self.ended(), number.as_str(), self.target)
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { target, rounds, right, skipped, .. } = self;
-        let failed = rounds - right;
-        let loss = loss(failed, *rounds);
-        let (rounds, skipped) = (Plural(*rounds, "round"), Plural(*skipped, "tick"));
+        let Self { target, right, failed, disturbed, .. } = self;
+        let cut = self.begun - self.ended();
+        let loss = loss(*failed, right + failed);
+        let (rounds, skipped) = (Plural(self.begun, "round"), Plural(self.skipped, "tick"));
         writeln!(formatter, "--- {target} ---")?;
-        writeln!(formatter, "{rounds}, {right} right, {failed} failed, {loss:.1} % loss, {skipped} skipped")?;
+        write!(formatter, "{rounds}, {right} right, {failed} failed, {loss:.1} % loss")?;
+        for (count, name) in [(*disturbed, "disturbed"), (cut, "cut short")] {
+            if count > 0 {
+                write!(formatter, ", {count} {name}")?;
+            }
+        }
+        writeln!(formatter, ", {skipped} skipped")?;
         write!(formatter, "{:<10}", "")?;
         for heading in ["min", "mean", "p50", "p90", "p99", "max"] {
             write!(formatter, " {heading:>9}")?;
@@ -196,10 +229,11 @@ impl fmt::Display for Short {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Seek, SeekFrom};
     use std::slice::from_ref;
 
     use super::*;
-    use crate::failure::Failure;
+    use crate::round::failure::Failure;
 
     fn short(nanoseconds: u64) -> String {
         Short(Duration::from_nanos(nanoseconds)).to_string()
@@ -226,19 +260,25 @@ mod tests {
 
     fn right(connect: Option<u64>, round_trip: u64) -> Outcome {
         let round_trip = Duration::from_micros(round_trip);
-        Outcome { connect: connect.map(Duration::from_micros), result: Ok(round_trip), elapsed: round_trip }
+        Outcome {
+            connect: connect.map(Duration::from_micros),
+            result: Ok(round_trip),
+            elapsed: round_trip,
+            disturbed: None,
+        }
     }
 
     #[test]
     fn a_whole_report_fits_in_80_columns() {
-        let mut out = Vec::new();
+        let out = tempfile::tempfile().expect("a file");
         let target: Target = "127.0.0.1:8888".parse().expect("a target");
-        let mut report = Report::begin(&mut out, from_ref(&target)).expect("a vector takes all");
+        let report = Report::begin(out.try_clone().expect("a file"), from_ref(&target)).expect("a thread");
         let number = |text: &str| Number::parse(text.as_bytes()).expect("a number");
         let failed = Outcome {
             connect: None,
             result: Err(Failure::ConnectTimeout(Duration::from_secs(3))),
             elapsed: Duration::from_secs(3),
+            disturbed: None,
         };
         let rounds = [
             (number("123456789012345678901234567890"), right(Some(345), 88)),
@@ -246,12 +286,14 @@ mod tests {
             (number("12345678901"), failed),
         ];
         for (number, outcome) in &rounds {
-            report.round(&target, number, outcome).expect("a vector takes all");
+            report.begun(&target);
+            report.round(&target, number, outcome);
         }
         report.skipped(&target, 2);
         assert!(!report.all_right());
-        report.end().expect("a vector takes all");
-        let text = String::from_utf8(out).expect("UTF-8");
+        report.end().expect("a file takes all");
+        let mut text = String::new();
+        (&out).seek(SeekFrom::Start(0)).and_then(|_| (&out).read_to_string(&mut text)).expect("UTF-8");
         assert_eq!(
             text,
             "   #                          number  class  connect round trip  target

@@ -7,7 +7,7 @@ use std::time::Duration;
 use daemon::label;
 use thiserror::Error;
 
-/// What went wrong in a round. A target that is down is a finding, not a fault of this program.
+/// Why a round failed. A target that is down is a finding, not an error of this program.
 #[derive(Debug, Error)]
 pub enum Failure {
     /// The name has no address.
@@ -53,13 +53,13 @@ pub enum Failure {
 }
 
 label! {
-    /// A failure's name in logs and metrics.
+    /// The name of a failure in logs and metrics.
     pub enum Reason {
         /// The name has no address, or the resolver took too long.
         Resolve = "resolve",
         /// Nobody listens there.
         Refused = "refused",
-        /// No way leads there.
+        /// There is no route to it.
         Unreachable = "unreachable",
         /// The connection took too long.
         ConnectTimeout = "connect_timeout",
@@ -79,7 +79,12 @@ label! {
 }
 
 impl Failure {
-    /// Its name.
+    /// Whether it says something about the server even if this process was kept from running meanwhile.
+    pub fn is_certain(&self) -> bool {
+        matches!(self.reason(), Reason::Refused | Reason::WrongReply | Reason::ServerError)
+    }
+
+    /// Its name in logs and metrics.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Resolve(_) | Self::ResolveTimeout(_) => Reason::Resolve,

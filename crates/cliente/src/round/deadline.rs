@@ -1,0 +1,62 @@
+//! A time limit that is enforced only after the kernel has been asked once more.
+
+use std::time::Duration;
+
+use tokio::select;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
+
+/// How often the runtime asks the kernel between the deadline and its enforcement. One turn takes in the events of sockets, the
+/// next runs the tasks that these events wake, such as those of the resolver.
+const TURNS: usize = 3;
+
+/// The time is up, and nothing had arrived until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Elapsed;
+
+/// Waits for `work`, at most for `limit`.
+///
+/// While a process does not run, replies arrive and deadlines pass. When it runs again, tokio may see the timer before the socket:
+/// `epoll_wait` is interrupted by SIGCONT, and returns no events. So the deadline is enforced after another look at all sockets.
+///
+/// # Errors
+///
+/// [`Elapsed`] if `work` has not ended by then.
+pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let deadline = Instant::now() + limit;
+    let expiry = async {
+        sleep_until(deadline).await;
+        for _ in 0..TURNS {
+            yield_now().await;
+        }
+    };
+    select! {
+        biased;
+        output = work => Ok(output),
+        () = expiry => Err(Elapsed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(3);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_ends_in_time_has_its_output() {
+        assert_eq!(within(LIMIT, async { 7 }).await, Ok(7));
+        assert_eq!(within(LIMIT, async { sleep(LIMIT).await }).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_end_is_given_up_at_its_limit() {
+        let begun = Instant::now();
+        assert_eq!(within(LIMIT, pending::<()>()).await, Err(Elapsed));
+        assert_eq!(begun.elapsed(), LIMIT);
+    }
+}

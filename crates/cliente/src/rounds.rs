@@ -1,0 +1,172 @@
+//! The thread that makes the rounds. Nothing else runs there, so that no scrape, page or log line delays a round.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use daemon::systemd::watchdog::Watchdog;
+use thiserror::Error;
+use tokio::runtime::Builder;
+use tokio::select;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinError;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::control::{OwnHost, control, start_answering};
+use crate::observe::Observers;
+use crate::observe::report::Report;
+use crate::observe::totals::Totals;
+use crate::probe::Context;
+use crate::schedule::Epoch;
+use crate::settings::Settings;
+use crate::stall::StallMeter;
+use crate::targets::Probes;
+use crate::targets::target::Target;
+
+/// How many events of sockets the thread takes from the kernel at once. After a stall all targets' replies may be there, and
+/// each must be seen before its deadline is enforced.
+const MAX_EVENTS: usize = 16_384;
+
+/// What rounds depend on.
+pub struct Inputs {
+    /// Followed while running.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// Cancelled when no round may begin any more.
+    pub stop: CancellationToken,
+    /// Cancelled by the rounds, when the first one begins.
+    pub started: CancellationToken,
+    /// Counted by the rounds.
+    pub totals: Arc<Totals>,
+    /// Watches over the thread.
+    pub watchdog: Watchdog,
+    /// How many rounds each target gets, and where they are printed; without it there is no end of them.
+    pub limited: Option<(u64, Arc<Report>)>,
+}
+
+/// Why rounds could not go on.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The report's reader is gone, or its disk is full.
+    #[error("cannot write to standard output")]
+    Report(#[source] io::Error),
+    /// The system lacks something for the thread.
+    #[error("cannot start the thread of the rounds")]
+    Start(#[source] io::Error),
+    /// A bug: better no daemon than one that probes nothing and looks alive.
+    #[error("the probe of a target failed")]
+    Probe(#[from] JoinError),
+    /// A bug, as above.
+    #[error("the thread of the rounds panicked")]
+    Thread,
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub struct Rounds {
+    ended: oneshot::Receiver<Result<(), RunError>>,
+    cut: CancellationToken,
+}
+
+impl Rounds {
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no thread.
+    pub fn start(inputs: Inputs) -> Result<Self, RunError> {
+        let (sender, ended) = oneshot::channel();
+        let cut = CancellationToken::new();
+        let until_cut = cut.clone();
+        let rounds = move || {
+            let result = block_on(inputs, &until_cut);
+            // Who does not wait for it does not want to know.
+            let _ = sender.send(result);
+        };
+        thread::Builder::new().name("rounds".to_owned()).spawn(rounds).map_err(RunError::Start)?;
+        Ok(Self { ended, cut })
+    }
+
+    /// Waits for the end: after the stop, or the last of a limited number. A round under way at the stop is finished.
+    ///
+    /// # Errors
+    ///
+    /// If the rounds could not go on.
+    pub async fn ended(&mut self) -> Result<(), RunError> {
+        (&mut self.ended).await.unwrap_or(Err(RunError::Thread))
+    }
+
+    /// Cuts short the rounds that are under way.
+    ///
+    /// # Errors
+    ///
+    /// If the rounds could not go on.
+    pub async fn cut(mut self) -> Result<(), RunError> {
+        self.cut.cancel();
+        self.ended().await
+    }
+}
+
+fn block_on(inputs: Inputs, cut: &CancellationToken) -> Result<(), RunError> {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().max_io_events_per_tick(MAX_EVENTS).build().map_err(RunError::Start)?;
+    let result = runtime.block_on(async {
+        select! {
+            ended = run(inputs) => ended,
+            () = cut.cancelled() => Ok(()),
+        }
+    });
+    // A name look-up that hangs is not waited for.
+    runtime.shutdown_timeout(Duration::ZERO);
+    result
+}
+
+async fn run(inputs: Inputs) -> Result<(), RunError> {
+    let Inputs { mut settings, stop, started, totals, watchdog, limited } = inputs;
+    let (count, report) = limited.unzip();
+    let stalls = StallMeter::new().map_err(RunError::Start)?;
+    let own_host = OwnHost::default();
+    let observers = Observers { totals, started, report, own_host };
+    let own = settings.borrow_and_update().own.clone();
+    let names = own.target.as_slice().iter().map(Target::as_str);
+    let epoch = Epoch::at_first_of(names, Instant::now(), own.interval.get());
+    let context = Context {
+        settings: settings.clone(),
+        stop: stop.clone(),
+        epoch,
+        stalls: stalls.clone(),
+        observers,
+        count,
+    };
+    let mut control_rounds = tokio::task::JoinSet::new();
+    if count.is_none() {
+        let address = start_answering().map_err(RunError::Start)?;
+        control_rounds.spawn(control(address, context.clone()));
+    }
+    let heartbeat = watchdog.heartbeat();
+    let mut probes = Probes::new(context);
+    probes.follow(own.target.as_slice());
+    let ended = async {
+        loop {
+            select! {
+                biased;
+                Some(ended) = probes.next_end() => ended?,
+                Ok(()) = settings.changed() => {
+                    let own = settings.borrow_and_update().own.clone();
+                    probes.follow(own.target.as_slice());
+                }
+                Some(ended) = control_rounds.join_next() => ended?,
+                else => return Ok(()),
+            }
+            if probes.is_empty() && (count.is_some() || stop.is_cancelled()) {
+                return Ok(());
+            }
+        }
+    };
+    select! {
+        ended = ended => ended,
+        () = heartbeat.keep_beating() => Ok(()),
+        failed = stalls.run() => failed.map_err(RunError::Start),
+    }
+}
