@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::TypedValueParser as _;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
-use daemon::settings::{Suggestions, Value as _};
+use daemon::settings::Value as _;
 
 use super::{MOST_CONNECTIONS_PER_SECOND, MOST_DEPTH};
-use crate::settings::Connection;
 use crate::targets::target::Target;
 
 /// The name of the subcommand.
@@ -52,7 +50,7 @@ pub fn command() -> Command {
         .arg(value("warmup", "TIME", "How long to ask before that, unmeasured; may be 0s").value_parser(warmup).default_value("1s"))
         .arg(
             value("connection", "WHICH", "kept, or fresh: another for each request, or each batch of a pipeline")
-                .value_parser(Suggestions(Connection::SUGGESTIONS).try_map(|text| Connection::parse(&text)))
+                .value_parser(["fresh", "kept"])
                 .hide_possible_values(true)
                 .value_hint(ValueHint::Unknown)
                 .default_value("kept"),
@@ -115,7 +113,7 @@ impl Wishes {
             rate: flags.get_one("rate").copied(),
             duration: duration("duration"),
             warmup: duration("warmup"),
-            keep: flags.get_one("connection") != Some(&Connection::Fresh),
+            keep: flags.get_one::<String>("connection").is_none_or(|which| which == "kept"),
             threads: count("threads"),
             json: flags.get_flag("json"),
             hdr: flags.get_one("hdr").cloned(),
