@@ -5,20 +5,20 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{panic, thread};
 
-use anyhow::{Context as _, anyhow};
 use clap::ArgMatches;
-use daemon::exit::{Failure, complain};
+use daemon::exit::{Failure as Exit, complain};
 use daemon::open_files::{OpenFilesError, allow_open_files};
-use indicatif::{ProgressBar, ProgressStyle};
+use thiserror::Error;
 
-use super::flags::Wishes;
+use super::flags::Options;
 use super::progress::Progress;
 use super::report::Report;
-use super::{Load, Outcome, export, run};
+use super::watch::watch;
 use crate::round::connect;
+use crate::round::failure::Failure;
 use crate::settings::{PROGRAM, Settings};
 use crate::targets::target::Target;
 
@@ -28,53 +28,71 @@ const OTHER_FILES: usize = 1024;
 /// How often the progress is drawn.
 const REDRAWN: Duration = Duration::from_millis(100);
 
+/// Why there is no report.
+#[derive(Debug, Error)]
+enum BenchError {
+    #[error("there is no target")]
+    NoTarget,
+    #[error("{0}: {1}")]
+    Target(Target, Failure),
+    #[error("--connections {0}: {1}")]
+    OpenFiles(usize, OpenFilesError),
+    #[error("--hdr {}: {}", .0.display(), .1)]
+    Hdr(PathBuf, io::Error),
+    #[error("cannot run: {0}")]
+    Run(#[from] io::Error),
+    #[error("standard output: {0}")]
+    Output(io::Error),
+}
+
 /// Runs the bench that `flags` ask for; what they leave open, `settings` say.
 pub fn bench(flags: &ArgMatches, settings: &Settings) -> ExitCode {
-    let wishes = match Wishes::from_flags(flags) {
-        Ok(wishes) => wishes,
+    let options = match Options::from_flags(flags) {
+        Ok(options) => options,
         Err(problem) => {
             complain(PROGRAM.name, problem);
-            return Failure::Settings.into();
+            return Exit::Settings.into();
         }
     };
-    match measure(&wishes, settings) {
+    match measure(&options, settings) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => Failure::Run.into(),
+        Ok(false) => Exit::Run.into(),
         Err(error) => {
-            complain(PROGRAM.name, format_args!("{error:#}"));
-            if error.is::<OpenFilesError>() { Failure::Settings.into() } else { Failure::Run.into() }
+            complain(PROGRAM.name, &error);
+            if matches!(error, BenchError::OpenFiles(..)) { Exit::Settings.into() } else { Exit::Run.into() }
         }
     }
 }
 
-fn measure(wishes: &Wishes, settings: &Settings) -> anyhow::Result<bool> {
-    let target = wishes.target.as_ref().or(settings.own.target.as_slice().first());
-    let target = target.ok_or_else(|| anyhow!("there is no target"))?;
+/// Runs and reports it; returns whether all replies were right.
+fn measure(options: &Options, settings: &Settings) -> Result<bool, BenchError> {
+    let target = options.target.as_ref().or(settings.own.target.as_slice().first());
+    let target = target.ok_or(BenchError::NoTarget)?;
     // A file that cannot be written is found now, not after minutes.
-    let create = |path: &PathBuf| File::create(path).with_context(|| format!("{}", path.display()));
-    let hdr = wishes.hdr.as_ref().map(create).transpose()?;
-    allow_open_files((wishes.connections + OTHER_FILES) as u64)
-        .with_context(|| format!("--connections {}", wishes.connections))?;
-    let load = load(wishes, settings, target)?;
+    let hdr_error = |error| BenchError::Hdr(options.hdr.clone().unwrap_or_default(), error);
+    let hdr = options.hdr.as_ref().map(File::create).transpose().map_err(hdr_error)?;
+    allow_open_files((options.connections + OTHER_FILES) as u64)
+        .map_err(|error| BenchError::OpenFiles(options.connections, error))?;
+    let load = load(options, settings, target)?;
     let outcome = watch(&load)?;
     let report = Report { target, load: &load, outcome: &outcome };
     if let Some(file) = hdr {
         let mut file = BufWriter::new(file);
-        export::write_hdr(&mut file, &outcome.tally.latency)?;
-        file.flush().context("--hdr")?;
+        let written = export::write_hdr(&mut file, &outcome.tally.latency);
+        written.and_then(|()| file.flush()).map_err(hdr_error)?;
     }
-    let text = if wishes.json { format!("{:#}\n", export::json(&report)) } else { report.to_string() };
-    io::stdout().write_all(text.as_bytes()).context("standard output")?;
+    let text = if options.json { format!("{:#}\n", export::json(&report)) } else { report.to_string() };
+    io::stdout().write_all(text.as_bytes()).map_err(BenchError::Output)?;
     Ok(outcome.all_right())
 }
 
 /// Runs it, and shows how far it is, if standard error is a terminal.
-fn watch(load: &Load) -> anyhow::Result<Outcome> {
+fn watch(load: &Load) -> io::Result<Outcome> {
     let progress = Progress::new(load.threads);
     progress.stop_on_signals()?;
     let all = load.warmup + load.duration;
-    let bar = ProgressBar::new(u64::try_from(all.as_millis())?);
-    bar.set_style(ProgressStyle::with_template("{bar:36} {msg}")?);
+    let bar = ProgressBar::new(u64::try_from(all.as_millis()).unwrap_or(u64::MAX));
+    bar.set_style(ProgressStyle::with_template("{bar:36} {msg}").expect("the template is valid"));
     let begun = Instant::now();
     let outcome = thread::scope(|scope| {
         let (running, ended) = channel::<()>();
@@ -90,25 +108,25 @@ fn watch(load: &Load) -> anyhow::Result<Outcome> {
             let (elapsed, all) = (elapsed.as_secs(), all.as_secs());
             bar.set_message(format!("{elapsed} of {all} s, {right} right, {failed} failed"));
         }
-        run.join()
+        run.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
     });
     bar.finish_and_clear();
-    Ok(outcome.map_err(|_| anyhow!("a thread of the generator panicked"))??)
+    outcome
 }
 
-fn load(wishes: &Wishes, settings: &Settings, target: &Target) -> anyhow::Result<Load> {
+fn load(options: &Options, settings: &Settings, target: &Target) -> Result<Load, BenchError> {
     let limit = settings.own.connect_timeout.get();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let address = runtime.block_on(connect::find(target, limit)).with_context(|| target.to_string())?;
+    let address = runtime.block_on(connect::find(target, limit));
     Ok(Load {
-        address,
-        connections: wishes.connections,
-        pipeline: wishes.pipeline,
-        rate: wishes.rate,
-        duration: wishes.duration,
-        warmup: wishes.warmup,
-        keep: wishes.keep,
-        threads: wishes.threads,
+        address: address.map_err(|failure| BenchError::Target(target.clone(), failure))?,
+        connections: options.connections,
+        pipeline: options.pipeline,
+        rate: options.rate,
+        duration: options.duration,
+        warmup: options.warmup,
+        keep: options.keep,
+        threads: options.threads,
         connect_timeout: limit,
         reply_timeout: settings.own.reply_timeout.get(),
     })

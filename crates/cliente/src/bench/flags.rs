@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use daemon::settings::Value as _;
+use thiserror::Error;
 
 use super::{MOST_CONNECTIONS_PER_SECOND, MOST_DEPTH};
 use crate::targets::target::Target;
@@ -14,7 +15,7 @@ pub const NAME: &str = "bench";
 
 /// What was asked for, before the target's name is resolved.
 #[derive(Clone, Debug)]
-pub struct Wishes {
+pub struct Options {
     /// The server, if one is named.
     pub target: Option<Target>,
     pub(super) connections: usize,
@@ -28,6 +29,17 @@ pub struct Wishes {
     pub(super) json: bool,
     /// Where to write the distribution.
     pub(super) hdr: Option<PathBuf>,
+}
+
+/// Flags that do not go together.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum OptionsError {
+    /// A thread would have nothing to do.
+    #[error("--connections {0}: expected at least one for each of {1} threads")]
+    TooFewConnections(usize, usize),
+    /// Not so many connections can be opened.
+    #[error("--rate {0}: expected at most {MOST_CONNECTIONS_PER_SECOND} with --connection fresh")]
+    Rate(f64),
 }
 
 /// The subcommand with its flags.
@@ -97,16 +109,16 @@ fn warmup(text: &str) -> Result<Duration, String> {
     time.ok_or_else(|| "expected a duration of at most a day, such as 0s, 200ms or 10s".to_owned())
 }
 
-impl Wishes {
+impl Options {
     /// What the flags say.
     ///
     /// # Errors
     ///
     /// Flags that do not go together.
-    pub fn from_flags(flags: &ArgMatches) -> Result<Self, String> {
+    pub fn from_flags(flags: &ArgMatches) -> Result<Self, OptionsError> {
         let count = |name| flags.get_one::<u64>(name).map_or(1, |&count| usize::try_from(count).unwrap_or(1));
         let duration = |name| flags.get_one::<Duration>(name).copied().unwrap_or_default();
-        let wishes = Self {
+        let options = Self {
             target: flags.get_one("target").cloned(),
             connections: count("connections"),
             pipeline: count("pipeline"),
@@ -118,16 +130,14 @@ impl Wishes {
             json: flags.get_flag("json"),
             hdr: flags.get_one("hdr").cloned(),
         };
-        let Self { connections, threads, .. } = wishes;
+        let Self { connections, threads, .. } = options;
         if connections < threads {
-            return Err(format!(
-                "--connections {connections}: expected at least one for each of {threads} threads"
-            ));
+            return Err(OptionsError::TooFewConnections(connections, threads));
         }
         let most = f64::from(MOST_CONNECTIONS_PER_SECOND);
-        if let Some(rate) = wishes.rate.filter(|&rate| !wishes.keep && rate > most) {
-            return Err(format!("--rate {rate}: expected at most {most} with --connection fresh"));
+        match options.rate {
+            Some(rate) if !options.keep && rate > most => Err(OptionsError::Rate(rate)),
+            _ => Ok(options),
         }
-        Ok(wishes)
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use daemon::plural::Plural;
 
 use super::distribution::Distribution;
-use super::{Load, MOST_CONNECTIONS_PER_SECOND, Outcome};
+use super::limit::Limit;
+use super::{Load, MOST_CONNECTIONS_PER_SECOND, Outcome, float};
 use crate::observe::report::Short;
 use crate::round::failure::Reason;
 use crate::targets::target::Target;
