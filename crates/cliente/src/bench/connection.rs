@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::{MAX_REPLY, Verdict, judge};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -282,9 +282,13 @@ impl Connection {
 fn begin_to_connect(address: SocketAddr, keep: bool) -> io::Result<TcpStream> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-    // A fresh connection writes once, so nothing is held back.
     if keep {
         socket.set_tcp_nodelay(true)?;
+    } else {
+        // A fresh connection writes once, so nothing is held back. It ends by a reset, after its replies have been read:
+        // whoever sends the first FIN keeps the port for a minute (TIME_WAIT), and a host has some 28,000 ports for each
+        // server. A FIN right before the reset is no way out: a server that answers it in between makes it TIME_WAIT.
+        socket.set_linger(Some(Duration::ZERO))?;
     }
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use reactor::{Deadlines, Interest, Poller, Ready};
@@ -224,7 +224,11 @@ impl<'a> Engine<'a> {
             let watched = begun.and_then(|socket| self.poller.watch(socket, index as u64, Interest::Changes));
             match watched {
                 Ok(()) => self.arm(index),
-                Err(error) => self.lose(index, reason_of(&error, Reason::ConnectTimeout), now),
+                Err(error) => {
+                    let is_without_port = error.kind() == ErrorKind::AddrNotAvailable;
+                    self.work.tally.without_port += u64::from(is_without_port);
+                    self.lose(index, reason_of(&error, Reason::ConnectTimeout), now);
+                }
             }
         }
     }

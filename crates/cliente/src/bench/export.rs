@@ -42,6 +42,7 @@ pub(super) fn json(report: &Report) -> Value {
         "wrong": tally.wrong(),
         "failures": failures,
         "connections_made": tally.connections,
+        "connections_without_port": tally.without_port,
         "measured_requests": tally.latency.len(),
         "measured_seconds": outcome.measured.as_secs_f64(),
         "requests_per_second": report.throughput(),

@@ -47,7 +47,13 @@ impl Report<'_> {
         let Outcome { tally, measured } = self.outcome;
         let mut warnings = Vec::new();
         let limits = tally.threads.iter().filter(|busy| busy.was_the_limit()).count();
-        if limits > 0 {
+        if tally.without_port > 0 {
+            let (address, count) = (self.load.address, Plural(tally.without_port, "time"));
+            warnings.push(format!(
+                "the host ran out of ports for connections to {address} {count} (EADDRNOTAVAIL), see \
+                 net.ipv4.ip_local_port_range: the server was asked less than it seems"
+            ));
+        } else if limits > 0 {
             let threads = tally.threads.len();
             warnings.push(format!(
                 "the generator was the limit: {limits} of {threads} threads were busy or waited for a processor \

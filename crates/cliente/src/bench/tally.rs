@@ -21,6 +21,8 @@ pub struct Tally {
     pub unsent: u64,
     /// Connections made.
     pub connections: u64,
+    /// Connections that could not be opened for want of a local port. They are among `failures`, too.
+    pub without_port: u64,
     /// How long each right reply took, in nanoseconds; only of what was measured.
     pub latency: Histogram<u64>,
     /// How long connecting took, in nanoseconds.
@@ -39,6 +41,7 @@ impl Tally {
             failures: [0; Reason::ALL.len()],
             unsent: 0,
             connections: 0,
+            without_port: 0,
             latency: histogram.clone(),
             connect: histogram,
             last_reply: None,
@@ -64,6 +67,7 @@ impl Tally {
         self.right += other.right;
         self.unsent += other.unsent;
         self.connections += other.connections;
+        self.without_port += other.without_port;
         for (count, more) in self.failures.iter_mut().zip(other.failures) {
             *count += more;
         }

@@ -1,6 +1,7 @@
 //! Servers whose every move a test decides.
 #![allow(dead_code, reason = "each test file is a crate of its own, and uses what it needs")]
 
+pub(crate) mod network;
 pub(crate) mod servidor;
 
 use std::io::{BufRead, BufReader, Read, Write};
