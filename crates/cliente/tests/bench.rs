@@ -30,6 +30,7 @@ fn load(address: SocketAddr) -> Load {
         pipeline: 1,
         rate: None,
         duration: Duration::from_millis(300),
+        requests: None,
         warmup: Duration::ZERO,
         keep: true,
         threads: 1,

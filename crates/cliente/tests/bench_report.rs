@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -18,7 +19,11 @@ fn start(arguments: &[&str]) -> Child {
 
 /// Runs it to its end; it is bounded in time by itself.
 fn bench(target: &str, arguments: &[&str]) -> Output {
-    let always = ["bench", "--target", target, "--duration", "200ms", "--warmup", "0s"];
+    bench_with(target, &[&["--warmup", "0s"], arguments].concat())
+}
+
+fn bench_with(target: &str, arguments: &[&str]) -> Output {
+    let always = ["bench", "--target", target, "--duration", "200ms"];
     start(&[&always, arguments].concat()).wait_with_output().expect("it ends")
 }
 
@@ -113,6 +118,9 @@ fn a_wrong_reply_fails_the_run() {
     assert_eq!(output.status.code(), Some(1), "{report}");
     assert!(report.contains("replies     0 right, "), "{report}");
     assert!(report.contains(" wrong_reply\n"), "{report}");
+    assert_eq!(report.matches("first wrong reply: \"nada\" to ").count(), 1, "{report}");
+    assert!(report.contains("throughput  none: no right reply was measured\n"), "{report}");
+    assert!(!report.contains("0.00 µs") && !report.contains("latency"), "{report}");
 }
 
 #[test]
@@ -166,5 +174,45 @@ fn an_interrupt_ends_it_with_a_report() {
     send_signal(&child, Signal::INT);
     assert_eq!(wait_for_exit(&mut child).code(), Some(0));
     let output = child.wait_with_output().expect("its output is there");
-    assert!(text(&output.stdout).contains(" 0 wrong"), "{}", text(&output.stdout));
+    let report = text(&output.stdout);
+    assert!(report.contains("\nstopped by a signal after ") && report.contains(" 0 wrong"), "{report}");
+}
+
+#[test]
+fn an_interrupt_before_anything_was_measured_is_no_success() {
+    let (address, context) = support::servidor::serve("127.0.0.1", &[]);
+    let target = address.to_string();
+    let mut child = start(&["bench", "--target", &target, "--warmup", "1h", "--connections", "2"]);
+    wait_until("it is at work", || context.metrics.numbers(protocol::Class::Even) > 0);
+    send_signal(&child, Signal::INT);
+    assert_eq!(wait_for_exit(&mut child).code(), Some(1));
+    let output = child.wait_with_output().expect("its output is there");
+    assert!(text(&output.stdout).contains("no right reply was measured"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn the_warm_up_is_reported_apart() {
+    let output = bench_with(&servidor(), &["--warmup", "200ms", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON value");
+    assert_eq!(report["right"], report["measured_requests"]);
+    assert!(report["right_in_warmup"].as_u64().is_some_and(|right| right > 0), "{report:#}");
+}
+
+#[test]
+fn the_progress_shows_rate_and_latencies_on_a_terminal() {
+    let (mut screen, terminal) = testkit::terminal();
+    let mut command = Command::new(CLIENTE);
+    command.args(["bench", "--target", &servidor(), "--duration", "20s", "--warmup", "0s"]);
+    command.env_clear().env("TERM", "xterm");
+    let mut child = command.stdout(Stdio::null()).stderr(terminal).spawn().expect("it starts");
+    drop(command);
+    let (mut shown, mut bytes) = (String::new(), [0; 4096]);
+    while !["/s, p50 ", ", p99 ", " 0 failed"].iter().all(|part| shown.contains(part)) {
+        let count = screen.read(&mut bytes).expect("it draws until it ends");
+        shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    send_signal(&child, Signal::INT);
+    // A terminal that nobody reads may fill up.
+    while screen.read(&mut bytes).is_ok_and(|count| count > 0) {}
+    assert_eq!(wait_for_exit(&mut child).code(), Some(0));
 }

@@ -173,6 +173,7 @@ fn a_latency_of_the_bench_contains_the_kernels_time() {
         pipeline: 1,
         rate: None,
         duration: Duration::from_millis(200),
+        requests: None,
         warmup: Duration::ZERO,
         keep: true,
         threads: 1,

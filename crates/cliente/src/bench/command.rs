@@ -1,22 +1,20 @@
 //! `cliente bench` from its flags to its exit status.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
-use std::{panic, thread};
 
 use clap::ArgMatches;
 use daemon::exit::{Failure as Exit, complain};
-use daemon::open_files::{OpenFilesError, allow_open_files};
+use daemon::process::{OpenFilesError, allow_open_files};
 use thiserror::Error;
 
+use super::Load;
+use super::export::{self, HdrFile};
 use super::flags::Options;
-use super::progress::Progress;
 use super::report::Report;
 use super::watch::watch;
+use crate::round::failure::Failure;
 use crate::round::connect;
 use crate::round::failure::Failure;
 use crate::settings::{PROGRAM, Settings};
@@ -24,9 +22,6 @@ use crate::targets::target::Target;
 
 /// Files that are open beside the connections: standard streams, and one a thread.
 const OTHER_FILES: usize = 1024;
-
-/// How often the progress is drawn.
-const REDRAWN: Duration = Duration::from_millis(100);
 
 /// Why there is no report.
 #[derive(Debug, Error)]
@@ -64,54 +59,24 @@ pub fn bench(flags: &ArgMatches, settings: &Settings) -> ExitCode {
     }
 }
 
-/// Runs and reports it; returns whether all replies were right.
+/// Runs and reports it; returns whether replies were measured, and all were right.
 fn measure(options: &Options, settings: &Settings) -> Result<bool, BenchError> {
     let target = options.target.as_ref().or(settings.own.target.as_slice().first());
     let target = target.ok_or(BenchError::NoTarget)?;
     // A file that cannot be written is found now, not after minutes.
     let hdr_error = |error| BenchError::Hdr(options.hdr.clone().unwrap_or_default(), error);
-    let hdr = options.hdr.as_ref().map(File::create).transpose().map_err(hdr_error)?;
+    let hdr = options.hdr.as_deref().map(HdrFile::create).transpose().map_err(hdr_error)?;
     allow_open_files((options.connections + OTHER_FILES) as u64)
         .map_err(|error| BenchError::OpenFiles(options.connections, error))?;
     let load = load(options, settings, target)?;
     let outcome = watch(&load)?;
     let report = Report { target, load: &load, outcome: &outcome };
-    if let Some(file) = hdr {
-        let mut file = BufWriter::new(file);
-        let written = export::write_hdr(&mut file, &outcome.tally.latency);
-        written.and_then(|()| file.flush()).map_err(hdr_error)?;
-    }
     let text = if options.json { format!("{:#}\n", export::json(&report)) } else { report.to_string() };
     io::stdout().write_all(text.as_bytes()).map_err(BenchError::Output)?;
+    if let Some(file) = hdr.filter(|_| outcome.measured_replies() > 0) {
+        file.write(&outcome.tally.latency).map_err(hdr_error)?;
+    }
     Ok(outcome.all_right())
-}
-
-/// Runs it, and shows how far it is, if standard error is a terminal.
-fn watch(load: &Load) -> io::Result<Outcome> {
-    let progress = Progress::new(load.threads);
-    progress.stop_on_signals()?;
-    let all = load.warmup + load.duration;
-    let bar = ProgressBar::new(u64::try_from(all.as_millis()).unwrap_or(u64::MAX));
-    bar.set_style(ProgressStyle::with_template("{bar:36} {msg}").expect("the template is valid"));
-    let begun = Instant::now();
-    let outcome = thread::scope(|scope| {
-        let (running, ended) = channel::<()>();
-        let progress = &progress;
-        let run = scope.spawn(move || {
-            let _running = running;
-            run(load, progress)
-        });
-        while ended.recv_timeout(REDRAWN) == Err(RecvTimeoutError::Timeout) {
-            let (right, failed) = progress.counts();
-            let elapsed = begun.elapsed().min(all);
-            bar.set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
-            let (elapsed, all) = (elapsed.as_secs(), all.as_secs());
-            bar.set_message(format!("{elapsed} of {all} s, {right} right, {failed} failed"));
-        }
-        run.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
-    });
-    bar.finish_and_clear();
-    outcome
 }
 
 fn load(options: &Options, settings: &Settings, target: &Target) -> Result<Load, BenchError> {
@@ -124,6 +89,7 @@ fn load(options: &Options, settings: &Settings, target: &Target) -> Result<Load,
         pipeline: options.pipeline,
         rate: options.rate,
         duration: options.duration,
+        requests: options.requests,
         warmup: options.warmup,
         keep: options.keep,
         threads: options.threads,

@@ -1,16 +1,17 @@
 //! One connection of the load: what is under way on it, and what became of it.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use protocol::{MAX_REPLY, Verdict, judge};
+use protocol::{MAX_REPLY, Verdict, answer, judge};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::Load;
 use super::mix::{Mix, Position};
-use super::tally::record;
+use super::tally::{Tally, WrongReply, record};
 use super::work::Work;
 use crate::round::failure::{Reason, reason_of};
 
@@ -24,7 +25,16 @@ pub(super) enum State {
     Open,
 }
 
-/// A place for one connection after the other.
+/// Whether any of the connections that were opened one after the other got a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    Untried,
+    /// A reply was waited for until the timeout, and none has come yet.
+    Starved,
+    Served,
+}
+
+/// One connection, which is opened again whenever it has ended.
 #[derive(Debug)]
 pub(super) struct Connection {
     index: usize,
@@ -32,17 +42,20 @@ pub(super) struct Connection {
     socket: Option<TcpStream>,
     /// When its requests began, in a closed loop: sent, or, on a fresh connection, the connecting begun.
     started: Instant,
-    /// Since when nothing has come of what is under way.
-    waits_since: Instant,
+    /// When the unanswered requests were sent, and how many of them at a time.
+    sent: VecDeque<(Instant, usize)>,
     position: Position,
     /// Requests sent and not answered.
     pub(super) unanswered: usize,
     /// Whether a reply has come on the socket that it has now.
     pub(super) is_served: bool,
+    service: Service,
     /// Requests done with, one way or the other.
     done: u64,
     /// Requests that are to be sent.
     pub(super) due: usize,
+    /// Whether the requests of a closed loop are measured.
+    pub(super) is_measured: bool,
     /// Requests that the socket did not take yet.
     unwritten: Vec<u8>,
     /// The beginning of a reply that comes after a wrong one, or is wrong itself.
@@ -57,21 +70,27 @@ impl Connection {
             state: State::Closed,
             socket: None,
             started: now,
-            waits_since: now,
+            sent: VecDeque::new(),
             position: Mix::start(number),
             unanswered: 0,
             is_served: false,
+            service: Service::Untried,
             done: 0,
             due: 0,
+            is_measured: false,
             unwritten: Vec::new(),
             held: Vec::new(),
         }
     }
 
+    /// Whether there is something to send or to wait for.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.unanswered > 0 || self.due > 0
+    }
+
     /// Begins to connect; whether it worked, the socket's first readiness tells.
     pub(super) fn connect(&mut self, address: SocketAddr, keep: bool) -> io::Result<&TcpStream> {
         self.started = Instant::now();
-        self.waits_since = self.started;
         self.socket = None;
         self.state = State::Connecting;
         Ok(self.socket.insert(begin_to_connect(address, keep)?))
@@ -110,12 +129,14 @@ impl Connection {
 
     /// When to give up what is under way, and the reason to give then.
     pub(super) fn deadline(&self, load: &Load) -> Option<(Instant, Reason)> {
-        let (limit, reason) = match self.state {
-            State::Connecting => (load.connect_timeout, Reason::ConnectTimeout),
-            State::Open if self.unanswered > 0 => (load.reply_timeout, Reason::ReplyTimeout),
-            _ => return None,
-        };
-        Some((self.waits_since + limit, reason))
+        match self.state {
+            State::Connecting => Some((self.started + load.connect_timeout, Reason::ConnectTimeout)),
+            // Replies come in the order of the requests, so the oldest decides.
+            State::Open => {
+                self.sent.front().map(|&(sent, _)| (sent + load.reply_timeout, Reason::ReplyTimeout))
+            }
+            State::Closed | State::Waiting => None,
+        }
     }
 
     /// Why to give up what is under way, if its deadline has passed.
@@ -135,12 +156,10 @@ impl Connection {
             self.due -= count;
             // Nothing may come between the clock and the system call.
             let now = Instant::now();
-            if self.unanswered == 0 {
-                self.waits_since = now;
-            }
             if work.load.keep {
                 self.started = now;
             }
+            self.sent.push_back((now, count));
             self.unanswered += count;
             batch
         } else {
@@ -185,7 +204,6 @@ impl Connection {
     }
 
     fn take(&mut self, received: &[u8], work: &mut Work, now: Instant) -> Result<(), Reason> {
-        self.waits_since = now;
         if self.held.is_empty()
             && let Some((count, position)) = work.mix.check(self.position, self.unanswered, received)
         {
@@ -206,76 +224,118 @@ impl Connection {
         let mut rest = held.as_slice();
         while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
             let verdict = judge(work.mix.number(self.position), &rest[..=end], false);
+            let is_error = verdict == Verdict::ServerError;
+            if !is_error && (verdict != Verdict::Right || self.unanswered == 0) {
+                self.note_wrong(&rest[..end], work);
+            }
             if self.unanswered == 0 {
                 // A server over its limit says so unasked.
-                let is_error = verdict == Verdict::ServerError;
                 return Err(if is_error { Reason::ServerError } else { Reason::WrongReply });
             }
             self.position = Mix::skip(self.position);
+            self.service = Service::Served;
             match verdict {
                 Verdict::Right => self.right(1, work, now),
-                Verdict::ServerError => self.failed(Reason::ServerError, 1, work),
-                _ => self.failed(Reason::WrongReply, 1, work),
+                Verdict::ServerError => self.failed(Reason::ServerError, 1, &mut work.tally),
+                _ => self.failed(Reason::WrongReply, 1, &mut work.tally),
             }
             rest = &rest[end + 1..];
         }
         if rest.len() >= MAX_REPLY || (self.unanswered == 0 && !rest.is_empty()) {
+            self.note_wrong(rest, work);
             return Err(Reason::WrongReply);
         }
         self.held = rest.to_vec();
         Ok(())
     }
 
+    /// Keeps the first wrong reply for the report.
+    fn note_wrong(&self, received: &[u8], work: &mut Work) {
+        if work.tally.first_wrong.is_none() {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let number = (self.unanswered > 0).then(|| work.mix.number(self.position));
+            let asked = number.map(|number| (number.as_str().to_owned(), text(answer(number))));
+            let received = text(&received[..received.len().min(MAX_REPLY)]);
+            work.tally.first_wrong = Some(WrongReply { asked, received });
+        }
+    }
+
     fn right(&mut self, count: usize, work: &mut Work, now: Instant) {
-        let measured_from = work.times.map_or(now, |times| times.measured_from);
-        if let Some(open_loop) = work.open_loop {
+        if count == 0 {
+            return;
+        }
+        if let (Some(open_loop), Some(times)) = (work.open_loop, work.times) {
             for nth in self.done..self.done + count as u64 {
                 let due = open_loop.due_on(self.index, nth);
-                if due >= measured_from {
-                    record(&mut work.tally.latency, now - due, 1);
-                }
+                work.right(now - due, 1, due >= times.measured_from);
             }
-        } else if self.started >= measured_from {
-            record(&mut work.tally.latency, now - self.started, count as u64);
+        } else {
+            work.right(now - self.started, count, self.is_measured);
         }
-        if count > 0 {
-            work.tally.last_reply = Some(now);
-        }
-        work.tally.right += count as u64;
+        work.tally.last_reply = Some(now);
+        self.service = Service::Served;
         self.answered(count);
     }
 
-    fn failed(&mut self, reason: Reason, count: usize, work: &mut Work) {
-        work.tally.failed(reason, count);
+    fn failed(&mut self, reason: Reason, count: usize, tally: &mut Tally) {
+        tally.failed(reason, count);
         self.answered(count);
     }
 
-    fn answered(&mut self, count: usize) {
+    fn answered(&mut self, mut count: usize) {
         self.is_served |= count > 0;
         self.unanswered -= count;
         self.done += count as u64;
+        while let Some((_, left)) = self.sent.front_mut() {
+            if *left > count {
+                *left -= count;
+                return;
+            }
+            count -= *left;
+            self.sent.pop_front();
+        }
     }
 
     /// Closes the connection. What was asked on it gets no reply any more; why is `reason`.
     pub(super) fn lose(&mut self, reason: Reason, work: &mut Work) {
-        // A server may end a connection on which nothing is under way.
-        if self.unanswered == 0 && (self.state != State::Open || reason != Reason::Closed) {
+        let is_closed = self.state == State::Open && reason == Reason::Closed;
+        if self.unanswered > 0 {
+            for _ in 0..self.unanswered {
+                self.position = Mix::skip(self.position);
+            }
+            if reason == Reason::ReplyTimeout && self.service == Service::Untried {
+                self.service = Service::Starved;
+            }
+            self.failed(reason, self.unanswered, &mut work.tally);
+        } else if is_closed && (self.is_served || self.due == 0) {
+            // A server may do that. It may always end a connection that has had its one batch.
+            work.tally.closed_unasked += u64::from(work.load.keep);
+        } else {
             work.tally.failed(reason, 1);
+            if work.load.requests.is_some() && work.open_loop.is_none() {
+                // It takes the place of a request, so that a run against a dead server ends.
+                match self.due {
+                    0 => _ = work.quota.take(1),
+                    _ => self.due -= 1,
+                }
+            }
         }
-        for _ in 0..self.unanswered {
-            self.position = Mix::skip(self.position);
-        }
-        self.failed(reason, self.unanswered, work);
         self.close();
     }
 
     /// Closes the connection, with nothing under way.
     pub(super) fn close(&mut self) {
-        self.state = State::Closed;
         self.socket = None;
+        self.state = State::Closed;
         self.is_served = false;
         self.unwritten.clear();
         self.held.clear();
+    }
+
+    /// Closes the connection for good.
+    pub(super) fn conclude(self, tally: &mut Tally) {
+        tally.served += u64::from(self.service == Service::Served);
+        tally.never_served += u64::from(self.service == Service::Starved);
     }
 }
 

@@ -13,14 +13,14 @@ use reactor::{Deadlines, Interest, Poller, Ready};
 use super::busy::Clocks;
 use super::connection::{Connection, State};
 use super::mix::Mix;
-use super::pace::{OpenLoop, Times};
+use super::pace::{OpenLoop, Quota, Times};
 use super::progress::Progress;
 use super::tally::Tally;
 use super::work::Work;
 use super::{Load, MOST_CONNECTIONS_PER_SECOND};
 use crate::round::failure::{Reason, reason_of};
 
-/// How often progress is told, and a wish to stop is looked for.
+/// How often progress is published, and how soon a stop is noticed.
 const UPKEEP: Duration = Duration::from_millis(100);
 /// How long a server that did not answer on a connection is left alone.
 const RETRY: Duration = Duration::from_millis(100);
@@ -40,6 +40,7 @@ pub(super) struct Engine<'a> {
     openings: BinaryHeap<Reverse<(Instant, usize)>>,
     next_opening: Instant,
     next_upkeep: Instant,
+    is_stopped: bool,
     work: Work<'a>,
 }
 
@@ -47,6 +48,7 @@ impl<'a> Engine<'a> {
     pub(super) fn new(
         load: &'a Load,
         mix: &'a Mix,
+        quota: &'a Quota,
         progress: &'a Progress,
         thread: usize,
     ) -> io::Result<Self> {
@@ -63,7 +65,8 @@ impl<'a> Engine<'a> {
             openings: BinaryHeap::new(),
             next_opening: now,
             next_upkeep: now,
-            work: Work::new(load, mix),
+            is_stopped: false,
+            work: Work::new(load, mix, quota, progress.recent()),
         })
     }
 
@@ -74,50 +77,84 @@ impl<'a> Engine<'a> {
         let deadline = now + opening_pause(self.load.connections) + self.load.connect_timeout;
         (0..count).for_each(|index| self.open_later(index, now));
         let tried = |tally: &Tally| tally.connections + tally.failed_in_all();
-        while now < deadline && !self.progress.is_stopped() && tried(&self.work.tally) < count as u64 {
+        while now < deadline && !self.is_stopped && tried(&self.work.tally) < count as u64 {
             now = self.turn(&mut ready, deadline)?;
         }
         Ok(())
     }
 
-    /// Asks until the time is over; then waits for what is under way, as long as for any reply.
-    pub(super) fn run(mut self, mut times: Times) -> io::Result<Tally> {
-        let Load { rate, threads, reply_timeout, .. } = *self.load;
+    /// Asks until the end, and waits for the replies that are under way then.
+    pub(super) fn run(mut self, times: Times) -> io::Result<Tally> {
+        let Load { rate, threads, .. } = *self.load;
         let count = self.connections.len();
         let open_loop = |rate| OpenLoop::new(times.begin, rate, (self.thread, threads), count);
         self.work.open_loop = rate.map(open_loop);
         self.work.times = Some(times);
         let (mut now, mut ready) = (Instant::now(), Vec::new());
+        if self.is_stopped {
+            self.work.end(now);
+        }
         (0..count).for_each(|index| self.go_on(index, now));
         let mut clocks = None;
-        while now < times.until && !self.progress.is_stopped() {
+        while now < times.until && !self.is_stopped && !self.is_quota_done() {
             if clocks.is_none() && now >= times.measured_from {
                 clocks = Some(Clocks::start());
             }
             now = self.turn(&mut ready, times.until)?;
         }
         self.work.tally.threads.extend(clocks.map(|clocks| clocks.read()));
-        // It may have been stopped before its time.
-        times.until = times.until.min(now);
-        self.work.times = Some(times);
-        if rate.is_none() {
-            self.give_up_openings();
-        }
-        let deadline = now + reply_timeout;
-        let is_at_work = |connection: &Connection| connection.unanswered > 0 || connection.due > 0;
-        while now < deadline && self.connections.iter().any(is_at_work) {
-            now = self.turn(&mut ready, deadline)?;
-        }
-        for connection in &mut self.connections {
-            self.work.tally.unsent += connection.due as u64;
-            if connection.unanswered > 0 {
-                let outcome = connection.catch_up(&mut self.work);
-                if outcome.is_err() || connection.unanswered > 0 {
-                    connection.lose(outcome.err().unwrap_or(Reason::ReplyTimeout), &mut self.work);
-                }
-            }
+        self.work.end(now);
+        self.work.tally.ended = self.work.times.map(|times| times.until);
+        self.drain(&mut ready, now)?;
+        for connection in self.connections {
+            connection.conclude(&mut self.work.tally);
         }
         Ok(self.work.tally)
+    }
+
+    /// Whether all requests that were to be sent have been. A closed loop also waits until they are done with, since
+    /// nothing that it has not sent by its end is sent any more.
+    fn is_quota_done(&self) -> bool {
+        self.work.quota.is_used_up() && (self.load.rate.is_some() || !self.is_at_work())
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.connections.iter().any(Connection::is_at_work)
+    }
+
+    /// Waits for the replies under way, each until its own timeout. For as long as one reply may take, an open loop also
+    /// sends what fell due before the end.
+    fn drain(&mut self, ready: &mut Vec<Ready>, mut now: Instant) -> io::Result<()> {
+        let mut backlog_until = self.load.rate.map(|_| now + self.load.reply_timeout);
+        if backlog_until.is_none() {
+            self.drop_unsent(self.is_stopped);
+        }
+        while self.is_at_work() {
+            now = self.turn(ready, now + UPKEEP)?;
+            if backlog_until.is_some_and(|until| until <= now) {
+                backlog_until = None;
+                self.drop_unsent(true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up what has not been sent. Connecting is a part of a request where connections are fresh, so such a request
+    /// has begun; it is given up only with `begun`.
+    fn drop_unsent(&mut self, begun: bool) {
+        self.openings.clear();
+        for connection in &mut self.connections {
+            if connection.state == State::Connecting && !self.load.keep && !begun {
+                continue;
+            }
+            if self.load.rate.is_some() {
+                self.work.tally.unsent += connection.due as u64;
+            }
+            connection.due = 0;
+            if matches!(connection.state, State::Connecting | State::Waiting) {
+                connection.close();
+            }
+        }
     }
 
     /// Waits for something to do, at the longest until `deadline`, and does it.
@@ -126,6 +163,12 @@ impl<'a> Engine<'a> {
         // Read right before the wait: a timeout that counts from earlier ends late.
         self.poller.wait(ready, Some(until.saturating_duration_since(Instant::now())))?;
         let now = Instant::now();
+        // Looked for before anything is sent.
+        if self.progress.is_stopped() && !self.is_stopped {
+            self.is_stopped = true;
+            self.work.end(now);
+            self.drop_unsent(true);
+        }
         for &ready in &*ready {
             self.ready(ready, now);
         }
@@ -134,7 +177,7 @@ impl<'a> Engine<'a> {
         self.open_due(now);
         if now >= self.next_upkeep {
             self.next_upkeep = now + UPKEEP;
-            self.progress.tell(self.thread, &self.work.tally);
+            self.progress.publish(self.thread, &self.work.tally, self.work.recent.as_mut());
         }
         Ok(now)
     }
@@ -172,8 +215,11 @@ impl<'a> Engine<'a> {
         let Some(times) = self.work.times else { return };
         let connection = &mut self.connections[index];
         if connection.unanswered == 0 {
-            if self.load.rate.is_none() && now < times.until {
-                connection.due = self.load.pipeline;
+            if self.load.rate.is_none() && connection.due == 0 && now < times.until {
+                let pipeline = self.load.pipeline;
+                connection.is_measured = now >= times.measured_from;
+                connection.due =
+                    if connection.is_measured { self.work.quota.take(pipeline) } else { pipeline };
             }
             if connection.is_served && !self.load.keep {
                 connection.close();
@@ -230,13 +276,6 @@ impl<'a> Engine<'a> {
                     self.lose(index, reason_of(&error, Reason::ConnectTimeout), now);
                 }
             }
-        }
-    }
-
-    /// Only the requests of an open loop are owed to anyone when the time is over.
-    fn give_up_openings(&mut self) {
-        for Reverse((_, index)) in self.openings.drain() {
-            self.connections[index].due = 0;
         }
     }
 

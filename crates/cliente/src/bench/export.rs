@@ -1,6 +1,9 @@
-//! What a run came to, for programs: JSON, and HdrHistogram's percentile distribution.
+//! The report of a run for programs: JSON, and HdrHistogram's percentile distribution.
 
-use std::io::{self, Write};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -31,6 +34,10 @@ pub(super) fn json(report: &Report) -> Value {
             "limit": busy.was_the_limit(),
         })
     });
+    let first_wrong = tally.first_wrong.as_ref().map(|wrong| {
+        let (number, expected) = wrong.asked.clone().unzip();
+        json!({ "number": number, "expected": expected, "received": wrong.received })
+    });
     json!({
         "target": target.as_str(),
         "address": load.address.to_string(),
@@ -38,18 +45,23 @@ pub(super) fn json(report: &Report) -> Value {
         "pipeline": load.pipeline,
         "rate": load.rate,
         "connection": if load.keep { "kept" } else { "fresh" },
-        "right": tally.right,
+        "stopped": outcome.is_stopped,
+        "right": outcome.measured_replies(),
+        "right_in_warmup": tally.right - outcome.measured_replies(),
         "wrong": tally.wrong(),
+        "first_wrong": first_wrong,
         "failures": failures,
         "connections_made": tally.connections,
+        "connections_closed_unasked": tally.closed_unasked,
         "connections_without_port": tally.without_port,
-        "measured_requests": tally.latency.len(),
+        "connections_never_served": tally.never_served,
+        "measured_requests": outcome.measured_replies(),
         "measured_seconds": outcome.measured.as_secs_f64(),
-        "requests_per_second": report.throughput(),
+        "requests_per_second": outcome.throughput(),
         "latency_ns": quantiles(&tally.latency),
         "connect_ns": quantiles(&tally.connect),
         "generator": {
-            "cpu_ns_per_request": u64::try_from(report.cpu_per_request().as_nanos()).unwrap_or(u64::MAX),
+            "cpu_ns_per_request": report.cpu_per_request().map(|cpu| cpu.as_nanos()),
             "threads": threads.collect::<Vec<_>>(),
         },
         "warnings": report.warnings(),
@@ -57,7 +69,11 @@ pub(super) fn json(report: &Report) -> Value {
     })
 }
 
+/// Nothing, if nothing was measured.
 fn quantiles(histogram: &Histogram<u64>) -> Value {
+    if histogram.is_empty() {
+        return Value::Null;
+    }
     let mut values: Map<String, Value> = QUANTILES
         .iter()
         .map(|&(name, quantile)| (name.to_owned(), histogram.value_at_quantile(quantile).into()))
@@ -68,8 +84,54 @@ fn quantiles(histogram: &Histogram<u64>) -> Value {
     Value::Object(values)
 }
 
+/// A file that keeps what is in it until it is written anew, as a whole.
+#[derive(Debug)]
+pub(super) struct HdrFile {
+    path: PathBuf,
+    /// What is written in the meantime, beside it; nothing where it is a device or a pipe.
+    temporary: Option<PathBuf>,
+    file: File,
+}
+
+impl HdrFile {
+    /// Makes sure that `path` can be written.
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        // A link stays a link.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let is_special = fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file());
+        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(".tmp");
+        let temporary = (!is_special).then(|| path.with_file_name(hidden));
+        let file = File::create(temporary.as_ref().unwrap_or(&path))?;
+        Ok(Self { path, temporary, file })
+    }
+
+    /// Writes the distribution of `times`.
+    pub(super) fn write(mut self, times: &Histogram<u64>) -> io::Result<()> {
+        let mut out = BufWriter::new(&self.file);
+        write_hdr(&mut out, times)?;
+        out.flush()?;
+        drop(out);
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, &self.path)?;
+            self.temporary = None;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for HdrFile {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
 /// Writes the percentile distribution of `times`, which are in nanoseconds.
-pub(super) fn write_hdr(mut out: impl Write, times: &Histogram<u64>) -> io::Result<()> {
+fn write_hdr(mut out: impl Write, times: &Histogram<u64>) -> io::Result<()> {
     writeln!(out, "{:>12} {:>14} {:>10} {:>14}\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")?;
     let mut total = 0;
     for step in times.iter_quantiles(STEPS_PER_HALVING) {

@@ -13,6 +13,9 @@ use crate::targets::target::Target;
 /// The name of the subcommand.
 pub const NAME: &str = "bench";
 
+/// The longest time of a run.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// What was asked for, before the target's name is resolved.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -22,6 +25,7 @@ pub struct Options {
     pub(super) pipeline: usize,
     pub(super) rate: Option<f64>,
     pub(super) duration: Duration,
+    pub(super) requests: Option<u64>,
     pub(super) warmup: Duration,
     pub(super) keep: bool,
     pub(super) threads: usize,
@@ -45,10 +49,10 @@ pub enum OptionsError {
 /// The subcommand with its flags.
 pub fn command() -> Command {
     Command::new(NAME)
-        .about("Loads a server, checks each reply, and tells throughput and latencies")
+        .about("Loads a server, checks each reply, and reports throughput and latencies")
         .after_help(
             "The settings target, connect-timeout and reply-timeout hold here too: give their flags before the word bench.\n\
-             Exits with 0 when all replies were right, with 1 otherwise.",
+             Exits with 0 when replies were measured and all were right, with 1 otherwise.",
         )
         .arg(value("target", "HOST:PORT", "The server to ask [default: the first target of the settings]").value_parser(target))
         .arg(count("connections", "Connections at the same time", 100_000).default_value("50"))
@@ -59,6 +63,12 @@ pub fn command() -> Command {
             .value_parser(rate),
         )
         .arg(value("duration", "TIME", "How long to measure").value_parser(time).default_value("10s"))
+        .arg(
+            value("requests", "N", "Ends after this many requests, in place of a duration; the warm-up's do not count")
+                .short('n')
+                .value_parser(value_parser!(u64).range(1..))
+                .conflicts_with("duration"),
+        )
         .arg(value("warmup", "TIME", "How long to ask before that, unmeasured; may be 0s").value_parser(warmup).default_value("1s"))
         .arg(
             value("connection", "WHICH", "kept, or fresh: another for each request, or each batch of a pipeline")
@@ -105,7 +115,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 fn warmup(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).ok().filter(|&time| time <= Duration::from_hours(24));
+    let time = humantime::parse_duration(text).ok().filter(|&time| time <= LONGEST);
     time.ok_or_else(|| "expected a duration of at most a day, such as 0s, 200ms or 10s".to_owned())
 }
 
@@ -118,12 +128,14 @@ impl Options {
     pub fn from_flags(flags: &ArgMatches) -> Result<Self, OptionsError> {
         let count = |name| flags.get_one::<u64>(name).map_or(1, |&count| usize::try_from(count).unwrap_or(1));
         let duration = |name| flags.get_one::<Duration>(name).copied().unwrap_or_default();
+        let requests = flags.get_one("requests").copied();
         let options = Self {
             target: flags.get_one("target").cloned(),
             connections: count("connections"),
             pipeline: count("pipeline"),
             rate: flags.get_one("rate").copied(),
-            duration: duration("duration"),
+            duration: if requests.is_some() { LONGEST } else { duration("duration") },
+            requests,
             warmup: duration("warmup"),
             keep: flags.get_one::<String>("connection").is_none_or(|which| which == "kept"),
             threads: count("threads"),

@@ -1,5 +1,6 @@
-//! When requests are due, and which of them are measured.
+//! When requests are due, how many there are, and which of them are measured.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The times of a run, the same for all threads.
@@ -13,7 +14,30 @@ pub(super) struct Times {
     pub(super) until: Instant,
 }
 
-/// Requests that fall due at a fixed rate, whatever became of those before: a stall delays them, and they tell of it.
+/// How many measured requests may still be begun, shared by all threads.
+#[derive(Debug)]
+pub(super) struct Quota(Option<AtomicU64>);
+
+impl Quota {
+    /// Without `requests` there is no limit.
+    pub(super) fn new(requests: Option<u64>) -> Self {
+        Self(requests.map(AtomicU64::new))
+    }
+
+    /// Takes up to `most` requests, or what is left.
+    pub(super) fn take(&self, most: usize) -> usize {
+        let Some(left) = &self.0 else { return most };
+        let subtract = |left: u64| Some(left.saturating_sub(most as u64));
+        let left = left.fetch_update(Relaxed, Relaxed, subtract).unwrap_or_default();
+        usize::try_from(left).map_or(most, |left| left.min(most))
+    }
+
+    pub(super) fn is_used_up(&self) -> bool {
+        self.0.as_ref().is_some_and(|left| left.load(Relaxed) == 0)
+    }
+}
+
+/// Requests that fall due at a fixed rate, whatever became of those before, so that a stall shows in each of them.
 ///
 /// They fall to the connections of a thread in turn, so when each was due is known without keeping it.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +120,15 @@ mod tests {
         }
         // At 1, 3, … 19 ms.
         assert_eq!(counts, [4, 3, 3]);
+    }
+
+    #[test]
+    fn a_quota_is_used_up_exactly() {
+        let quota = Quota::new(Some(20));
+        assert_eq!([16, 16, 16].map(|most| quota.take(most)), [16, 4, 0]);
+        assert!(quota.is_used_up());
+        let unlimited = Quota::new(None);
+        assert_eq!((unlimited.take(16), unlimited.is_used_up()), (16, false));
     }
 
     #[test]

@@ -1,21 +1,20 @@
-//! What a run came to, as text for a terminal of 80 columns.
+//! The report of a run, as text for a terminal of 80 columns.
 
-use std::fmt;
+use std::fmt::{self, Formatter};
 use std::time::Duration;
 
 use daemon::plural::Plural;
 
 use super::distribution::Distribution;
-use super::limit::Limit;
 use super::{Load, MOST_CONNECTIONS_PER_SECOND, Outcome, float};
-use crate::observe::report::Short;
 use crate::round::failure::Reason;
+use crate::observe::report::Short;
 use crate::targets::target::Target;
 
 /// The width of a terminal.
 const COLUMNS: usize = 80;
 
-/// The quantiles that are told, with their names.
+/// The quantiles that are reported, with their names.
 pub(super) const QUANTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
 
@@ -30,21 +29,16 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Right replies a second, of what was measured.
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    pub(super) fn throughput(&self) -> f64 {
-        self.outcome.tally.latency.len() as f64 / self.outcome.measured.as_secs_f64().max(1e-9)
-    }
-
     /// The generator's processor time for each right reply of what was measured.
-    pub(super) fn cpu_per_request(&self) -> Duration {
+    pub(super) fn cpu_per_request(&self) -> Option<Duration> {
         let cpu: Duration = self.outcome.tally.threads.iter().map(|busy| busy.cpu).sum();
-        Duration::from_nanos_u128(cpu.as_nanos() / u128::from(self.outcome.tally.latency.len().max(1)))
+        let per_request = cpu.as_nanos().checked_div(u128::from(self.outcome.measured_replies()));
+        per_request.map(Duration::from_nanos_u128)
     }
 
     /// What makes the figures less than they seem.
     pub(super) fn warnings(&self) -> Vec<String> {
-        let Outcome { tally, measured } = self.outcome;
+        let Outcome { tally, measured, .. } = self.outcome;
         let mut warnings = Vec::new();
         let limits = tally.threads.iter().filter(|busy| busy.was_the_limit()).count();
         if tally.without_port > 0 {
@@ -57,52 +51,60 @@ impl Report<'_> {
             let threads = tally.threads.len();
             warnings.push(format!(
                 "the generator was the limit: {limits} of {threads} threads were busy or waited for a processor \
-                 nearly all the time, so these figures tell of it rather than of the server; give it more \
+                 nearly all the time, so these figures describe it rather than the server; give it more \
                  processors and --threads, or a lower --rate"
             ));
         }
         let most = f64::from(MOST_CONNECTIONS_PER_SECOND);
-        if !self.load.keep && f64_from(tally.connect.len()) / measured.as_secs_f64().max(1e-9) > 0.95 * most {
+        if !self.load.keep && float(tally.connect.len()) / measured.as_secs_f64().max(1e-9) > 0.95 * most {
             warnings.push(format!(
                 "the pace of connecting was the limit: no more than {most} a second are opened"
             ));
         }
+        if self.load.keep && tally.never_served > 0 && tally.served > 0 {
+            let (never, all, served) = (tally.never_served, self.load.connections, tally.served);
+            warnings.push(format!(
+                "{never} of {all} connections never got a reply: the server seems to serve at most {served} at a \
+                 time (max-connections); lower --connections or raise that limit"
+            ));
+        }
         if tally.unsent > 0 {
             let unsent = Plural(tally.unsent, "request");
-            warnings.push(format!("the rate was not kept: {unsent} fell due and could not be sent"));
+            warnings.push(format!("the rate was not kept: {unsent} fell due and could not be sent in time"));
         }
         warnings
     }
-}
 
-#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn f64_from(count: u64) -> f64 {
-    count as f64
-}
-
-impl fmt::Display for Report<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { target, load, outcome } = self;
-        let tally = &outcome.tally;
-        let kind = if load.keep { "kept connection" } else { "fresh connection" };
-        let connections = Plural(load.connections as u64, kind);
-        let pace = load.rate.map_or("closed loop".to_owned(), |rate| format!("{rate} requests a second"));
-        writeln!(formatter, "{target}: {connections}, {} deep, {pace}", load.pipeline)?;
-
-        let wrong = tally.wrong();
+    fn write_counts(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let tally = &self.outcome.tally;
+        let (right, wrong) = (self.outcome.measured_replies(), tally.wrong());
         let failures = Plural(tally.failed_in_all() - wrong, "failure");
-        writeln!(formatter, "\nreplies     {} right, {wrong} wrong; {failures}", tally.right)?;
-        for (reason, &count) in Reason::ALL.iter().zip(&tally.failures).filter(|(_, count)| **count > 0) {
-            writeln!(formatter, "            {count} {}", reason.as_str())?;
+        writeln!(formatter, "\nreplies     {right} right, {wrong} wrong; {failures}")?;
+        let failures = Reason::ALL.iter().zip(tally.failures).map(|(reason, count)| (count, reason.as_str()));
+        let others = [
+            (tally.unsent, "unsent"),
+            (tally.right - right, "more right in the warm-up"),
+            (tally.closed_unasked, "connections closed by the server with nothing under way"),
+        ];
+        for (count, what) in failures.chain(others).filter(|(count, _)| *count > 0) {
+            writeln!(formatter, "            {count} {what}")?;
         }
-        if tally.unsent > 0 {
-            writeln!(formatter, "            {} unsent", tally.unsent)?;
+        let Some(wrong) = &tally.first_wrong else { return Ok(()) };
+        write_wrapped(formatter, &format!("first wrong reply: {wrong}"))
+    }
+
+    fn write_throughput(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        match self.outcome.throughput() {
+            Some(rate) => {
+                let time = Short(self.outcome.measured);
+                writeln!(formatter, "throughput  {rate:.0} a second, for {time}")?;
+            }
+            None => writeln!(formatter, "throughput  none: no right reply was measured")?,
         }
-        let (rate, time) = (self.throughput(), Short(outcome.measured));
-        writeln!(formatter, "throughput  {rate:.0} a second, for {time}")?;
-        let cpu = Short(self.cpu_per_request());
-        writeln!(formatter, "generator   {cpu} of processor time a request")?;
-        for (index, busy) in tally.threads.iter().enumerate() {
+        if let Some(cpu) = self.cpu_per_request() {
+            writeln!(formatter, "generator   {} of processor time a request", Short(cpu))?;
+        }
+        for (index, busy) in self.outcome.tally.threads.iter().enumerate() {
             let (busy, waited) = (100.0 * busy.cpu_share(), 100.0 * busy.waited_share());
             let thread = index + 1;
             writeln!(
@@ -110,16 +112,22 @@ impl fmt::Display for Report<'_> {
                 "            thread {thread}: {busy:.1} % busy, {waited:.1} % waiting for a processor"
             )?;
         }
+        Ok(())
+    }
 
+    fn write_latencies(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let tally = &self.outcome.tally;
+        let connect = (!self.load.keep).then_some(("connect", &tally.connect));
+        let rows = [Some(("latency", &tally.latency)), connect].into_iter().flatten();
+        let mut rows = rows.filter(|(_, histogram)| !histogram.is_empty()).peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
         write!(formatter, "\n{:<10}", "")?;
         for (name, _) in QUANTILES {
             write!(formatter, " {name:>9}")?;
         }
         writeln!(formatter, " {:>9}", "max")?;
-        let mut rows = vec![("latency", &tally.latency)];
-        if !load.keep {
-            rows.push(("connect", &tally.connect));
-        }
         for (name, histogram) in rows {
             write!(formatter, "{name:<10}")?;
             let quantiles = QUANTILES.map(|(_, quantile)| histogram.value_at_quantile(quantile));
@@ -131,6 +139,23 @@ impl fmt::Display for Report<'_> {
         if !tally.latency.is_empty() {
             write!(formatter, "\n{}", Distribution::new(&tally.latency))?;
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let Self { target, load, outcome } = self;
+        let kind = if load.keep { "kept connection" } else { "fresh connection" };
+        let connections = Plural(load.connections as u64, kind);
+        let pace = load.rate.map_or("closed loop".to_owned(), |rate| format!("{rate} requests a second"));
+        writeln!(formatter, "{target}: {connections}, {} deep, {pace}", load.pipeline)?;
+        if outcome.is_stopped {
+            writeln!(formatter, "stopped by a signal after {}", Short(outcome.elapsed))?;
+        }
+        self.write_counts(formatter)?;
+        self.write_throughput(formatter)?;
+        self.write_latencies(formatter)?;
         for warning in self.warnings() {
             writeln!(formatter)?;
             write_wrapped(formatter, &format!("warning: {warning}"))?;
@@ -139,7 +164,7 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-fn write_wrapped(formatter: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+fn write_wrapped(formatter: &mut Formatter<'_>, text: &str) -> fmt::Result {
     let mut column = 0;
     for word in text.split(' ') {
         let length = word.chars().count();
@@ -177,13 +202,15 @@ mod tests {
         }
         let [cpu, waited, wall] = [9_500, 300, 10_000].map(Duration::from_millis);
         tally.threads = vec![Busy { cpu, waited, wall }];
-        let outcome = Outcome { tally, measured: Duration::from_secs(10) };
+        let measured = Duration::from_secs(10);
+        let outcome = Outcome { tally, elapsed: Duration::from_secs(11), measured, is_stopped: false };
         let load = Load {
             address: ([127, 0, 0, 1], 8888).into(),
             connections: 10_000,
             pipeline: 16,
             rate: Some(100_000.0),
             duration: Duration::from_secs(10),
+            requests: None,
             warmup: Duration::from_secs(1),
             keep: false,
             threads: 1,
@@ -195,10 +222,11 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
         let begins = "127.0.0.1:8888: 10000 fresh connections, 16 deep, 100000 requests a second
 
-replies     1000001 right, 2 wrong; 7 failures
+replies     1000000 right, 2 wrong; 4 failures
             4 connect_timeout
             2 wrong_reply
             3 unsent
+            1 more right in the warm-up
 throughput  100000 a second, for 10.0 s
 generator   9.50 µs of processor time a request
             thread 1: 95.0 % busy, 3.0 % waiting for a processor
