@@ -62,8 +62,55 @@ fn a_number_of_requests_and_a_duration_exclude_each_other() {
 }
 
 #[test]
+fn a_broken_limit_fails_the_run_and_says_what_was_measured() {
+    let target = honest().to_string();
+    let kept = ["--fail-if", "p99.9 > 1h", "--fail-if", "errors > 0%", "--fail-if", "throughput < 0"];
+    let output = bench(&target, &[&["-n", "20", "--connections", "1"][..], &kept].concat());
+    assert_eq!((output.status.code(), complaints(&output)), (Some(0), ""));
+
+    let broken = ["--fail-if", "max > 1ns", "--fail-if", "throughput < 1000000000"];
+    let output = bench(&target, &[&["-n", "20", "--connections", "1"][..], &kept, &broken].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<&str> = complaints(&output).lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("cliente: limit max > 1ns: ") && lines[0].ends_with(" was measured"));
+    assert!(lines[1].starts_with("cliente: limit throughput < 1000000000: "), "{lines:?}");
+    let report = report(&output);
+    assert_eq!((&report["all_right"], &report["passed"]), (&true.into(), &false.into()));
+    assert_eq!(report["limits"][3]["measured"].as_f64(), report["latency_ns"]["max"].as_f64());
+    assert_eq!(report["limits"][3]["broken"], true);
+}
+
+#[test]
+fn a_limit_on_errors_allows_a_share_of_them() {
+    let mut count = 0;
+    let target = serve(move |mut asked| {
+        count += 1;
+        // Of three connections, the second is closed without a reply.
+        if count % 3 != 2 {
+            let reply = asked.right();
+            asked.say(&reply);
+            drop(asked.next());
+        }
+    });
+    let arguments = ["--connection", "fresh", "--connections", "1", "-n", "9"];
+    for (limit, status) in [(None, 1), (Some("errors > 90%"), 0), (Some("errors > 10%"), 1)] {
+        let limit: Vec<&str> = limit.iter().flat_map(|limit| ["--fail-if", limit]).collect();
+        let output = bench(&target.to_string(), &[&arguments[..], &limit].concat());
+        assert_eq!(output.status.code(), Some(status), "{limit:?}: {:#}", report(&output));
+    }
+}
+
+#[test]
+fn what_is_no_limit_is_refused() {
+    let output = bench("127.0.0.1:1", &["--fail-if", "p98 > 2ms"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(complaints(&output).contains("\"p98\": expected p50, p90, p99, p99.9, "), "{output:?}");
+}
+
+#[test]
 fn without_a_right_reply_nothing_is_reported_as_measured() {
-    let output = bench(&closing(), &["--connections", "1", "--duration", "200ms"]);
+    let output = bench(&closing(), &["--connections", "1", "--duration", "200ms", "--fail-if", "p99 > 1h"]);
     assert_eq!(output.status.code(), Some(1));
     let report = report(&output);
     assert_eq!(report["right"], 0);
@@ -71,6 +118,7 @@ fn without_a_right_reply_nothing_is_reported_as_measured() {
         assert_eq!(report[name], Value::Null, "{name}");
     }
     assert_eq!(report["generator"]["cpu_ns_per_request"], Value::Null);
+    assert_eq!(complaints(&output), "cliente: limit p99 > 1h: nothing was measured\n");
 }
 
 #[test]

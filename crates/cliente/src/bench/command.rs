@@ -59,7 +59,7 @@ pub fn bench(flags: &ArgMatches, settings: &Settings) -> ExitCode {
     }
 }
 
-/// Runs and reports it; returns whether replies were measured, and all were right.
+/// Runs and reports it; returns whether it passed.
 fn measure(options: &Options, settings: &Settings) -> Result<bool, BenchError> {
     let target = options.target.as_ref().or(settings.own.target.as_slice().first());
     let target = target.ok_or(BenchError::NoTarget)?;
@@ -70,13 +70,16 @@ fn measure(options: &Options, settings: &Settings) -> Result<bool, BenchError> {
         .map_err(|error| BenchError::OpenFiles(options.connections, error))?;
     let load = load(options, settings, target)?;
     let outcome = watch(&load)?;
-    let report = Report { target, load: &load, outcome: &outcome };
+    let report = Report { target, load: &load, outcome: &outcome, limits: &options.limits };
     let text = if options.json { format!("{:#}\n", export::json(&report)) } else { report.to_string() };
     io::stdout().write_all(text.as_bytes()).map_err(BenchError::Output)?;
+    for limit in report.broken_limits() {
+        complain(PROGRAM.name, limit);
+    }
     if let Some(file) = hdr.filter(|_| outcome.measured_replies() > 0) {
         file.write(&outcome.tally.latency).map_err(hdr_error)?;
     }
-    Ok(outcome.all_right())
+    Ok(report.is_passed())
 }
 
 fn load(options: &Options, settings: &Settings, target: &Target) -> Result<Load, BenchError> {

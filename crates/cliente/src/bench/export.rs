@@ -18,7 +18,7 @@ const NANOSECONDS: f64 = 1e6;
 
 /// The report as JSON; all times are in nanoseconds.
 pub(super) fn json(report: &Report) -> Value {
-    let Report { target, load, outcome } = report;
+    let Report { target, load, outcome, limits } = report;
     let tally = &outcome.tally;
     let failures: Map<String, Value> = Reason::ALL
         .iter()
@@ -32,6 +32,13 @@ pub(super) fn json(report: &Report) -> Value {
             "cpu_share": busy.cpu_share(),
             "waited_share": busy.waited_share(),
             "limit": busy.was_the_limit(),
+        })
+    });
+    let limits = limits.iter().map(|limit| {
+        json!({
+            "limit": limit.to_string(),
+            "measured": limit.measured(outcome),
+            "broken": limit.is_broken(outcome),
         })
     });
     let first_wrong = tally.first_wrong.as_ref().map(|wrong| {
@@ -65,7 +72,9 @@ pub(super) fn json(report: &Report) -> Value {
             "threads": threads.collect::<Vec<_>>(),
         },
         "warnings": report.warnings(),
+        "limits": limits.collect::<Vec<_>>(),
         "all_right": outcome.all_right(),
+        "passed": report.is_passed(),
     })
 }
 

@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use daemon::settings::Value as _;
 use thiserror::Error;
 
+use super::limit::Limit;
 use super::{MOST_CONNECTIONS_PER_SECOND, MOST_DEPTH};
 use crate::targets::target::Target;
 
@@ -33,6 +34,8 @@ pub struct Options {
     pub(super) json: bool,
     /// Where to write the distribution.
     pub(super) hdr: Option<PathBuf>,
+    /// What fails the run.
+    pub(super) limits: Vec<Limit>,
 }
 
 /// Flags that do not go together.
@@ -52,7 +55,7 @@ pub fn command() -> Command {
         .about("Loads a server, checks each reply, and reports throughput and latencies")
         .after_help(
             "The settings target, connect-timeout and reply-timeout hold here too: give their flags before the word bench.\n\
-             Exits with 0 when replies were measured and all were right, with 1 otherwise.",
+             Exits with 0 when replies were measured, all were right and no limit of --fail-if was broken; with 1 otherwise.",
         )
         .arg(value("target", "HOST:PORT", "The server to ask [default: the first target of the settings]").value_parser(target))
         .arg(count("connections", "Connections at the same time", 100_000).default_value("50"))
@@ -83,6 +86,12 @@ pub fn command() -> Command {
             value("hdr", "FILE", "Writes the distribution in the text format of HdrHistogram's plotters, in milliseconds")
                 .value_hint(ValueHint::FilePath)
             .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(
+            value("fail-if", "LIMIT", "Fails the run when this is true, such as 'p99 > 2ms', 'errors > 0.1%' or 'throughput < 10000'; \
+                 may be given several times. Without a limit on errors, any error fails it; a wrong reply always does")
+            .action(ArgAction::Append)
+            .value_parser(str::parse::<Limit>),
         )
 }
 
@@ -141,6 +150,7 @@ impl Options {
             threads: count("threads"),
             json: flags.get_flag("json"),
             hdr: flags.get_one("hdr").cloned(),
+            limits: flags.get_many("fail-if").into_iter().flatten().cloned().collect(),
         };
         let Self { connections, threads, .. } = options;
         if connections < threads {

@@ -1,7 +1,7 @@
 //! `cliente bench`: loads a server, and checks and measures each reply.
 //!
 //! ```text
-//! flags ──► run: one engine a thread ──► tally ──► report, json, hdr
+//! flags ──► run: one engine a thread ──► tally ──► report, json, hdr, limits
 //!            engine ── reactor
 //!              └─ connection ── mix, pace
 //! ```
@@ -27,6 +27,7 @@ mod distribution;
 mod engine;
 mod export;
 pub mod flags;
+pub mod limit;
 mod mix;
 mod pace;
 pub mod progress;
@@ -109,6 +110,12 @@ impl Outcome {
     /// What failed or was not sent, the warm-up included. A stop leaves requests unsent that have just fallen due.
     pub fn errors(&self) -> u64 {
         self.tally.failed_in_all() + if self.is_stopped { 0 } else { self.tally.unsent }
+    }
+
+    /// The errors in percent, if anything came to an end.
+    pub fn error_percentage(&self) -> Option<f64> {
+        let all = self.errors() + self.tally.right;
+        (all > 0).then(|| 100.0 * float(self.errors()) / float(all))
     }
 
     /// Whether replies were measured, and nothing failed.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use daemon::plural::Plural;
 
 use super::distribution::Distribution;
+use super::limit::Limit;
 use super::{Load, MOST_CONNECTIONS_PER_SECOND, Outcome, float};
 use crate::round::failure::Reason;
 use crate::observe::report::Short;
@@ -26,9 +27,27 @@ pub struct Report<'a> {
     pub load: &'a Load,
     /// What came of it.
     pub outcome: &'a Outcome,
+    /// What fails the run.
+    pub limits: &'a [Limit],
 }
 
 impl Report<'_> {
+    /// Whether something was measured, no reply was wrong, no limit is broken, and nothing failed, unless a limit allows
+    /// a share of errors.
+    pub(super) fn is_passed(&self) -> bool {
+        let Self { outcome, limits, .. } = self;
+        outcome.measured_replies() > 0
+            && outcome.tally.wrong() == 0
+            && !limits.iter().any(|limit| limit.is_broken(outcome))
+            && (outcome.errors() == 0 || limits.iter().any(Limit::is_on_errors))
+    }
+
+    /// Each limit that fails the run, with what was measured.
+    pub(super) fn broken_limits(&self) -> impl Iterator<Item = String> {
+        let broken = self.limits.iter().filter(|limit| limit.is_broken(self.outcome));
+        broken.map(|limit| format!("limit {limit}: {}", limit.describe(self.outcome)))
+    }
+
     /// The generator's processor time for each right reply of what was measured.
     pub(super) fn cpu_per_request(&self) -> Option<Duration> {
         let cpu: Duration = self.outcome.tally.threads.iter().map(|busy| busy.cpu).sum();
@@ -145,7 +164,7 @@ impl Report<'_> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        let Self { target, load, outcome } = self;
+        let Self { target, load, outcome, .. } = self;
         let kind = if load.keep { "kept connection" } else { "fresh connection" };
         let connections = Plural(load.connections as u64, kind);
         let pace = load.rate.map_or("closed loop".to_owned(), |rate| format!("{rate} requests a second"));
@@ -218,7 +237,7 @@ mod tests {
             reply_timeout: Duration::from_secs(3),
         };
         let target = "127.0.0.1:8888".parse().expect("a target");
-        let text = Report { target: &target, load: &load, outcome: &outcome }.to_string();
+        let text = Report { target: &target, load: &load, outcome: &outcome, limits: &[] }.to_string();
         assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
         let begins = "127.0.0.1:8888: 10000 fresh connections, 16 deep, 100000 requests a second
 
