@@ -13,7 +13,7 @@ const LIMIT: f64 = 0.9;
 pub struct Busy {
     /// Time on a processor, in the system or out of it.
     pub cpu: Duration,
-    /// Time in which it could have run, and others did. Nothing, where the kernel does not tell.
+    /// Time in which it could have run, and others did. Zero where the kernel does not say.
     pub waited: Duration,
     /// All the time.
     pub wall: Duration,

@@ -88,7 +88,7 @@ impl Connection {
         self.unanswered > 0 || self.due > 0
     }
 
-    /// Begins to connect; whether it worked, the socket's first readiness tells.
+    /// Begins to connect. When the socket is ready for the first time, it has connected or failed.
     pub(super) fn connect(&mut self, address: SocketAddr, keep: bool) -> io::Result<&TcpStream> {
         self.started = Instant::now();
         self.socket = None;

@@ -1,5 +1,5 @@
-//! What is asked, drawn and encoded beforehand, with the replies that it deserves: nothing is drawn, encoded or
-//! parsed while the clock runs.
+//! The requests and the right replies to them, drawn and encoded beforehand: nothing is drawn, encoded or parsed while
+//! the clock runs.
 
 use protocol::{Number, answer};
 use rand::SeedableRng;
@@ -82,7 +82,7 @@ impl Mix {
         &self.replies.bytes[begin..begin + at.bytes]
     }
 
-    /// Compares what came with what `unanswered` requests deserve: how many replies it completed, and where the
+    /// Compares what came with the right replies to `unanswered` requests: how many of them it completed, and where the
     /// connection stands now. Nothing, if anything in it is wrong.
     pub(super) fn check(
         &self,

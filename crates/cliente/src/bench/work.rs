@@ -23,7 +23,7 @@ pub(super) struct Work<'a> {
     pub(super) tally: Tally,
     /// Latencies since the progress was last published, if someone watches it.
     pub(super) recent: Option<Histogram<u64>>,
-    /// Lent to the connection that reads.
+    /// The buffer of whichever connection is reading.
     pub(super) scratch: Box<[u8]>,
 }
 
