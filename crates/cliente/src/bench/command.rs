@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use daemon::exit::{Failure as Exit, complain};
-use daemon::process::{OpenFilesError, allow_open_files};
+use daemon::open_files::{OpenFilesError, allow_open_files};
 use thiserror::Error;
 
 use super::Load;
