@@ -1,4 +1,4 @@
-//! A daemon that has lost one of its tasks is no daemon any more: its run fails.
+//! A daemon fails if one of its tasks ends.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ const PROGRAM: Program = Program {
 };
 
 daemon::settings! {
-    /// What the daemon of this test can be told.
+    /// The settings of this test's daemon.
     pub struct Own {
         /// Means nothing.
         trifle: Count<0, 9> = "0", Live;

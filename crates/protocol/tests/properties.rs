@@ -1,4 +1,4 @@
-//! What must hold for all input, against a big-integer crate as the oracle.
+//! Properties for all input, with a big-integer crate as the oracle.
 
 use num_bigint::BigInt;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use protocol::{
     decode_unterminated, judge, rejection,
 };
 
-/// A canonical number, and one of the ways to write it in at most 64 bytes.
+/// A number, and one way to write it in at most 64 bytes.
 fn written_number() -> impl Strategy<Value = (BigInt, String)> {
     (
         "[ \t]{0,5}",
@@ -32,7 +32,7 @@ fn oracle(value: &BigInt) -> String {
     }
 }
 
-/// Whatever a server would say to `chunks`, read as a server reads them: the partial is kept between reads.
+/// The replies of a server that reads `chunks`, and keeps the partial line between reads.
 fn conversation(chunks: &[&[u8]]) -> Vec<String> {
     let mut said = Vec::new();
     let mut partial = PartialLine::EMPTY;
@@ -61,7 +61,7 @@ fn conversation(chunks: &[&[u8]]) -> Vec<String> {
     said
 }
 
-/// Lines of every kind, and loose bytes that are no line.
+/// Lines of every kind, and bytes that are not a line.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => written_number().prop_map(|(_, text)| format!("{text}\n").into_bytes()),
@@ -158,7 +158,7 @@ proptest! {
 }
 
 #[test]
-fn errors_are_told_apart_and_fit() {
+fn error_replies_are_distinct_and_fit() {
     let number = Number::parse(b"42").expect("a number");
     for reason in Rejection::ALL {
         let line = [rejection(reason), b"\n"].concat();

@@ -1,4 +1,4 @@
-//! The boundary cases of the wire, from a file that other implementations can read too.
+//! Boundary cases of the wire protocol, from a file that other implementations can use too.
 
 use protocol::{Decoded, answer, decode, rejection};
 

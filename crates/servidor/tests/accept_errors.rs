@@ -1,5 +1,5 @@
-//! Errors of accept(2) and epoll_ctl(2), injected by strace: those that persist are paused for, those of one connection
-//! are not.
+//! Errors of accept(2) and epoll_ctl(2), injected by strace: persistent ones pause the listener, those of one connection
+//! do not.
 
 mod common;
 
@@ -15,7 +15,7 @@ use testkit::{Daemon, Peer, Signal, let_pass, scrape, send_signal, tool, wait_fo
 
 /// How long a persistent error lasts.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Far more calls than a pause between them leaves time for, far fewer than a loop without one makes.
+/// Far more calls than there is time for with pauses, and far fewer than without.
 const MOST_CALLS_A_SECOND: u128 = 200;
 
 /// A tracer of a daemon, which makes one of its system calls fail.
@@ -51,7 +51,7 @@ impl Tracer {
         wait_until("a call has failed", || self.trace().contains("(INJECTED)"));
     }
 
-    /// Lets the daemon go, and returns the trace.
+    /// Detaches, and returns the trace.
     fn detach(mut self) -> String {
         send_signal(&self.strace, Signal::INT);
         wait_for_exit(&mut self.strace);
@@ -67,7 +67,7 @@ fn all_traced(daemon: &Daemon) -> bool {
     statuses.all(|status| !status.contains("\nTracerPid:\t0\n"))
 }
 
-/// An error that stays: it is paused for, counted and logged, and got over when it has gone.
+/// A persistent error pauses the listener. It is counted and logged, and the daemon recovers when it is gone.
 fn assert_paused_for(error: &str) {
     let daemon = start(&[]);
     let mut served = Peer::connect(daemon.address());
@@ -79,7 +79,7 @@ fn assert_paused_for(error: &str) {
     let began = Instant::now();
     let before = tracer.trace().matches("accept4(").count();
     let_pass(began, PERIOD);
-    assert_eq!(served.ask("4\n"), "PAR\n", "who is here is served meanwhile");
+    assert_eq!(served.ask("4\n"), "PAR\n", "open connections are served meanwhile");
     let calls = tracer.trace().matches("accept4(").count() - before;
     let milliseconds = began.elapsed().as_millis();
     tracer.detach();
@@ -94,26 +94,26 @@ fn assert_paused_for(error: &str) {
 }
 
 #[test]
-fn accepting_that_is_not_permitted_is_paused_for() {
+fn eperm_pauses_the_listener() {
     assert_paused_for("EPERM");
 }
 
 #[test]
-fn accepting_that_is_denied_is_paused_for() {
+fn eacces_pauses_the_listener() {
     assert_paused_for("EACCES");
 }
 
 #[test]
-fn a_network_that_stays_down_is_paused_for() {
+fn a_network_that_stays_down_pauses_the_listener() {
     assert_paused_for("ENETDOWN");
 }
 
 #[test]
-fn running_out_of_files_is_paused_for() {
+fn running_out_of_files_pauses_the_listener() {
     assert_paused_for("EMFILE");
 }
 
-/// An error of the connection that was first in the queue: the next one is accepted without a pause.
+/// An error of the first connection in the queue: the next connection is accepted without a pause.
 fn assert_not_paused_for(error: &str) {
     let daemon = start(&["--worker-threads", "1"]);
     let Some(tracer) = Tracer::attach(&daemon, &format!("accept4:error={error}:when=1")) else { return };
@@ -129,7 +129,7 @@ fn assert_not_paused_for(error: &str) {
     assert!(!between.iter().any(|line| is_pause(line)), "{error}: {between:#?}");
 }
 
-/// Whether a line of the trace is a wait that lasted for all its time, with nothing ready: `…[], 256, 100, NULL, 0) = 0`.
+/// Whether a line of the trace is a wait that ended by its timeout: `…[], 256, 100, NULL, 0) = 0`.
 fn is_pause(line: &str) -> bool {
     let Some((_, arguments)) = line.split_once("[], ") else { return false };
     let (_, timeout) = arguments.split_once(", ").expect("the number of events is not the last argument");

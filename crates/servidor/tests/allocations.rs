@@ -1,4 +1,4 @@
-//! A request costs no allocation: each thread's are counted, with logs and metrics at work.
+//! A request allocates nothing. The allocations of each thread are counted while logs and metrics are active.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
@@ -13,10 +13,10 @@ use servidor::settings::{Own, PROGRAM};
 use servidor::{Context, Serving};
 use testkit::Peer;
 
-/// The system's allocator, which counts what each thread asks of it.
+/// The system's allocator, with a count of the allocations of each thread.
 struct Counting;
 
-/// The first threads of this process, as they come.
+/// The first threads of this process.
 static THREADS: [Thread; 16] =
     [const { Thread { id: AtomicI32::new(0), allocations: AtomicU64::new(0) } }; 16];
 
@@ -26,14 +26,14 @@ struct Thread {
 }
 
 impl Thread {
-    /// Whether this is thread `id`, or nobody's yet and then its from now on.
+    /// Whether this entry belongs to thread `id`. A free entry is assigned to it.
     fn is_of(&self, id: i32) -> bool {
         let claimed = self.id.compare_exchange(0, id, Ordering::SeqCst, Ordering::SeqCst);
         claimed.is_ok() || claimed == Err(id)
     }
 }
 
-/// How often threads of this name have allocated.
+/// The number of allocations of all threads of this name.
 fn allocations_of(name: &str) -> u64 {
     let is_called_so = |thread: &&Thread| {
         let id = thread.id.load(Ordering::SeqCst);
@@ -45,14 +45,14 @@ fn allocations_of(name: &str) -> u64 {
 }
 
 #[expect(unsafe_code, reason = "a global allocator is unsafe by its trait; this one only passes calls on")]
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let id = rustix::thread::gettid().as_raw_nonzero().get();
         if let Some(thread) = THREADS.iter().find(|thread| thread.is_of(id)) {
             thread.allocations.fetch_add(1, Ordering::SeqCst);
         }
-        // SAFETY: the caller's promises are those of the system's allocator.
+        // SAFETY: the caller promises what the system's allocator requires.
         unsafe { System.alloc(layout) }
     }
 
@@ -65,9 +65,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Serves on threads of its own until the process ends.
+/// Serves on its own threads until the process ends.
 fn serve() -> SocketAddr {
-    // One event loop: another one might begin late, with buffers of its own.
+    // One event loop: a second one might start late and allocate its buffers.
     let arguments =
         ["servidor", "--listen", "127.0.0.1:0", "--worker-threads", "1", "--log-events-per-second", "0"];
     let settings = start::<Own>(&PROGRAM, arguments.map(Into::into)).expect("settings in order").settings;
@@ -97,7 +97,7 @@ fn ask(peer: &mut Peer, batches: u64, depth: usize) {
 #[test]
 fn a_request_allocates_nothing() {
     let mut peer = Peer::connect(serve());
-    // The thread's buffers, and whatever else is made once.
+    // The thread's buffers, and whatever else is allocated once.
     ask(&mut peer, 100, 1);
     let before = allocations_of("event loop");
     assert!(before > 0, "nothing was counted: not even the connection itself");

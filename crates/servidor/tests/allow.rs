@@ -1,4 +1,4 @@
-//! Who may come: the source addresses that are served, and what becomes of the others.
+//! `allow`: which source addresses are served, and what happens to the others.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::{start, start_inheriting};
 use socket2::{Domain, Socket, Type};
 use testkit::{Peer, scrape, wait_until};
 
-/// Connects from `source`, one of the loopback range.
+/// Connects from `source`, an address of the loopback range.
 fn connect_from(source: [u8; 4], to: SocketAddr) -> Peer {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let source = SocketAddr::from((Ipv4Addr::from(source), 0));
@@ -18,7 +18,7 @@ fn connect_from(source: [u8; 4], to: SocketAddr) -> Peer {
 }
 
 #[test]
-fn peers_outside_the_list_are_closed_counted_and_take_no_place() {
+fn peers_outside_the_list_are_closed_and_counted_and_take_no_permit() {
     let daemon = start(&["--allow", "127.0.0.2/32,127.1.0.0/16", "--max-connections", "1"]);
     for _ in 0..10 {
         assert_eq!(connect_from([127, 0, 0, 1], daemon.address()).rest(), "");
@@ -73,7 +73,7 @@ fn an_ipv6_wildcard_leaves_ipv4_to_others() {
 
 #[test]
 fn an_ipv4_mapped_peer_counts_as_its_ipv4_address() {
-    // A socket for both families is never the daemon's own: it is handed over.
+    // The daemon never binds a socket for both families itself, so it is passed in.
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
     socket.set_only_v6(false).expect("a host with both families");
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).expect("a free port");

@@ -1,4 +1,4 @@
-//! Sockets that are handed over at the start, and those that the service manager keeps from one start to the next.
+//! Inherited sockets, and sockets that the service manager keeps from one start to the next.
 
 mod common;
 
@@ -11,7 +11,7 @@ use testkit::{Daemon, Peer, ServiceManager, Signal};
 
 const NAMED: &str = "LISTEN_FDS=1 LISTEN_FDNAMES=servidor";
 
-/// Starts `servidor` under a service manager that has a store, and hands over `socket`.
+/// Starts `servidor` under a service manager that has a store, and passes it `socket`.
 fn start_stored(manager: &ServiceManager, socket: TcpListener, variables: &str, listen: &str) -> Daemon {
     let variables = format!("{variables} NOTIFY_SOCKET={} FDSTORE=8", manager.address());
     let arguments = ["--listen", listen, "--metrics-listen", "off"];
@@ -33,7 +33,7 @@ fn fail(socket: OwnedFd, variables: &str, arguments: &[&str]) -> (Option<i32>, V
 }
 
 #[test]
-fn what_is_bound_is_stored_and_found_again() {
+fn a_bound_socket_is_stored_and_used_at_the_next_start() {
     let manager = ServiceManager::new();
     let variables = [("NOTIFY_SOCKET", manager.address()), ("FDSTORE", "8")];
     let mut daemon = common::start_with(&[], &variables);
@@ -68,7 +68,7 @@ fn a_stored_socket_that_the_settings_no_longer_name_is_closed() {
 }
 
 #[test]
-fn an_address_that_a_stored_socket_covers_is_bound_once_that_is_closed() {
+fn an_address_that_a_stored_socket_occupies_is_bound_once_that_is_closed() {
     let (socket, address) = stored_socket();
     let kept = socket.try_clone().expect("a socket can be cloned");
     let manager = ServiceManager::new();
@@ -96,7 +96,7 @@ fn sockets_of_the_operator_overrule_the_settings_and_are_not_stored() {
 }
 
 #[test]
-fn an_unknown_name_is_told_before_anything_is_bound() {
+fn an_unknown_name_is_logged_before_anything_is_bound() {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();
@@ -107,7 +107,7 @@ fn an_unknown_name_is_told_before_anything_is_bound() {
 }
 
 #[test]
-fn what_was_announced_but_not_passed_is_refused() {
+fn a_descriptor_that_was_announced_but_not_passed_is_refused() {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let (status, lines) = fail(socket.into(), "LISTEN_FDS=3", &["--listen", "127.0.0.1:0"]);
     assert_eq!(status, Some(1));
@@ -116,7 +116,7 @@ fn what_was_announced_but_not_passed_is_refused() {
 }
 
 #[test]
-fn what_does_not_listen_is_refused() {
+fn a_socket_that_does_not_listen_is_refused() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let (status, lines) = fail(socket.into(), NAMED, &["--listen", "127.0.0.1:0"]);
     assert_eq!(status, Some(1));

@@ -1,4 +1,4 @@
-//! A server that stays full says so once, and once more when it no longer is.
+//! A server that stays full logs it once, and logs the end of it once.
 
 mod common;
 
@@ -11,7 +11,7 @@ use testkit::{Peer, Signal, let_pass, wait_until};
 const NOTHING: [Value; 0] = [];
 
 #[test]
-fn a_limit_that_stays_reached_is_one_warning_and_its_end_one_line() {
+fn a_limit_that_stays_reached_is_logged_once_and_so_is_its_end() {
     let mut daemon = start(&["--max-connections", "2"]);
     let mut served: Vec<Peer> = (0..2).map(|_| Peer::connect(daemon.address())).collect();
     for peer in &mut served {
@@ -26,7 +26,7 @@ fn a_limit_that_stays_reached_is_one_warning_and_its_end_one_line() {
 
     served.pop();
     assert_eq!(waiting.line(), "PAR\n");
-    assert_eq!(daemon.lines_with("connection limit cleared"), NOTHING, "the one who waited has the permit");
+    assert_eq!(daemon.lines_with("connection limit cleared"), NOTHING, "the waiting peer has the permit now");
     served.pop();
     let cleared = daemon.wait_for("connection limit cleared");
     assert_eq!((&cleared["level"], &cleared["limit"]), (&"INFO".into(), &2.into()), "{cleared}");

@@ -1,4 +1,4 @@
-//! SIGHUP: a terminal that is gone stops the daemon; else it means a reload, unless it is ignored.
+//! SIGHUP: stops the daemon if its terminal has closed. Otherwise it is a reload, unless it is ignored.
 
 mod common;
 
@@ -12,7 +12,7 @@ const FLAGS: [&str; 6] =
     ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--log-format", "json"];
 
 #[test]
-fn a_terminal_that_is_gone_stops_the_daemon() {
+fn closing_the_terminal_stops_the_daemon() {
     let Some(setsid) = tool("setsid") else { return };
     let (screen, keyboard) = terminal();
     let mut command = on_terminal(&setsid, env!("CARGO_BIN_EXE_servidor"), keyboard);

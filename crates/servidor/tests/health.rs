@@ -1,4 +1,4 @@
-//! The health check: it ends in time, and says in plain words what is wrong.
+//! The health check: it ends in time, and says what is wrong.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::thread;
 use common::start;
 use testkit::{request, wait_for_exit, wait_until};
 
-/// Asserts that the check of `address` says that the daemon is not ready, and why.
+/// Asserts that the check of `address` reports that the daemon is not ready, and why.
 fn assert_not_ready(address: SocketAddr, why: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_servidor"));
     command.args(["--check-health", "--metrics-listen", &address.to_string()]).env_clear();
@@ -24,7 +24,7 @@ fn assert_not_ready(address: SocketAddr, why: &str) {
     );
 }
 
-/// Something that listens in the daemon's place.
+/// Another program that listens in place of the daemon.
 fn impostor(answer: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -37,19 +37,19 @@ fn impostor(answer: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
 }
 
 #[test]
-fn nobody_who_listens_is_told() {
+fn a_port_without_a_listener_is_reported() {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     assert_not_ready(address.expect("a free port"), "nobody listens there (Connection refused)");
 }
 
 #[test]
-fn a_silent_port_is_told_in_time() {
+fn a_silent_port_is_reported_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     assert_not_ready(listener.local_addr().expect("it is bound"), "no answer within 2s");
 }
 
 #[test]
-fn an_answer_without_end_is_given_up_in_time() {
+fn an_endless_answer_is_reported_in_time() {
     let address = impostor(|mut stream| {
         while stream.write_all(b"H").is_ok() {
             #[expect(clippy::disallowed_methods, reason = "its slowness is what is tested")]
@@ -60,7 +60,7 @@ fn an_answer_without_end_is_given_up_in_time() {
 }
 
 #[test]
-fn a_connection_that_is_closed_without_an_answer_is_told() {
+fn a_connection_that_is_closed_without_an_answer_is_reported() {
     let address = impostor(drop);
     assert_not_ready(
         address,
@@ -69,7 +69,7 @@ fn a_connection_that_is_closed_without_an_answer_is_told() {
 }
 
 #[test]
-fn another_service_is_told_by_what_it_says() {
+fn another_service_is_reported_with_its_answer() {
     let address = impostor(|mut stream| {
         // A close with the request unread would be a reset, and might overtake the answer.
         assert!(stream.read(&mut [0; 1024]).is_ok_and(|length| length > 0), "a request");
@@ -79,7 +79,7 @@ fn another_service_is_told_by_what_it_says() {
 }
 
 #[test]
-fn health_is_told_to_this_host_whatever_metrics_allow_says() {
+fn this_host_may_ask_for_health_whatever_metrics_allow_says() {
     let daemon = start(&["--metrics-allow", "192.0.2.0/24"]);
     let address = daemon.metrics_address();
     wait_until("it is ready", || request(address, "GET", "/-/ready").status == 200);

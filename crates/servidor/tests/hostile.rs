@@ -1,4 +1,4 @@
-//! Slow and hostile peers hold a place no longer than the timeout that is meant for them.
+//! Slow and hostile peers hold a permit no longer than the timeout for their case.
 
 mod common;
 
@@ -9,11 +9,11 @@ use std::time::Duration;
 use common::start;
 use testkit::{Daemon, Peer, scrape, wait_until};
 
-/// Asserts that the one place is free again, and for what reason.
+/// Asserts that the only permit is free again, and for what reason.
 ///
-/// Every daemon here serves one connection at a time, with timeouts far beyond the test's patience except the one
-/// that is tried.
-fn assert_lost_its_place(daemon: &Daemon, reason: &str) {
+/// Every daemon here serves one connection at a time, with timeouts far beyond the test's deadline except the one
+/// under test.
+fn assert_permit_is_free(daemon: &Daemon, reason: &str) {
     assert_eq!(Peer::connect(daemon.address()).ask("2\n"), "PAR\n");
     let metrics = scrape(daemon.metrics_address());
     assert_eq!(metrics.count("servidor_connections_closed_total", &[("reason", reason)]), 1, "{reason}");
@@ -48,7 +48,7 @@ fn drip(peer: &mut Peer, bytes: &[u8]) {
 fn a_first_line_that_drips_is_a_slow_line() {
     let daemon = start(&["--max-connections", "1", "--line-timeout", "2s", "--unterminated-wait", "1900ms"]);
     drip(&mut Peer::connect(daemon.address()), &[b'1'; 64]);
-    assert_lost_its_place(&daemon, "slow_line");
+    assert_permit_is_free(&daemon, "slow_line");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_later_line_that_drips_is_a_slow_line() {
     let mut peer = Peer::connect(daemon.address());
     assert_eq!(peer.ask("7\n"), "ÍMPAR\n");
     drip(&mut peer, &[b'1'; 64]);
-    assert_lost_its_place(&daemon, "slow_line");
+    assert_permit_is_free(&daemon, "slow_line");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_later_line_that_stops_is_a_slow_line() {
     let mut peer = Peer::connect(daemon.address());
     peer.send("7\n1");
     assert_eq!(peer.rest(), "ÍMPAR\n");
-    assert_lost_its_place(&daemon, "slow_line");
+    assert_permit_is_free(&daemon, "slow_line");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_peer_that_sends_nothing_is_idle() {
     let daemon = start_with_patience("--idle-timeout", "500ms");
     let mut peer = Peer::connect(daemon.address());
     assert_eq!(peer.rest(), "");
-    assert_lost_its_place(&daemon, "idle");
+    assert_permit_is_free(&daemon, "idle");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_peer_that_asks_no_more_is_idle() {
     let mut peer = Peer::connect(daemon.address());
     peer.send("7\n8\n");
     assert_eq!(peer.rest(), "ÍMPAR\nPAR\n");
-    assert_lost_its_place(&daemon, "idle");
+    assert_permit_is_free(&daemon, "idle");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_peer_that_does_not_read_is_a_slow_reader() {
     let peer = Peer::connect(daemon.address());
     let mut writer = peer.stream().try_clone().expect("a socket can be cloned");
     let flood = thread::spawn(move || while writer.write_all(&b"12345678901\n".repeat(1000)).is_ok() {});
-    assert_lost_its_place(&daemon, "slow_reader");
+    assert_permit_is_free(&daemon, "slow_reader");
     flood.join().expect("the daemon takes no more");
     drop(peer);
 }
@@ -125,12 +125,12 @@ fn megabytes_without_a_line_end_are_oversize() {
     });
     let reply = peer.rest();
     assert!(reply.starts_with("ERRO longo: "), "{reply:?}");
-    assert_lost_its_place(&daemon, "oversize");
+    assert_permit_is_free(&daemon, "oversize");
     flood.join().expect("the flood ends");
 }
 
 #[test]
-fn bytes_without_end_after_the_answer_are_not_read_for_ever() {
+fn endless_bytes_after_the_answer_are_not_read_forever() {
     let daemon = start(&["--max-connections", "1", "--unterminated-wait", "50ms"]);
     let mut peer = Peer::connect(daemon.address());
     peer.send("2");
@@ -139,16 +139,16 @@ fn bytes_without_end_after_the_answer_are_not_read_for_ever() {
         let mut stream = peer.stream();
         stream.write(&[b'9'; 100]).is_err()
     });
-    assert_lost_its_place(&daemon, "unterminated");
+    assert_permit_is_free(&daemon, "unterminated");
 }
 
 #[test]
-fn a_reset_is_an_end_like_others() {
+fn a_reset_frees_the_permit() {
     let daemon = start_with_patience("--idle-timeout", "60s");
     let peer = Peer::connect(daemon.address());
     daemon.wait_for("connection established");
     // No lingering: closing sends a reset.
     socket2::SockRef::from(peer.stream()).set_linger(Some(Duration::ZERO)).expect("a TCP socket");
     drop(peer);
-    assert_lost_its_place(&daemon, "io");
+    assert_permit_is_free(&daemon, "io");
 }

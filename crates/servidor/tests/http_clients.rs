@@ -1,4 +1,4 @@
-//! The HTTP side among clients that ask for nothing, and after a stall.
+//! The HTTP side with clients that send no request, and after a stall.
 
 mod common;
 

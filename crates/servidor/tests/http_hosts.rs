@@ -1,4 +1,4 @@
-//! The HTTP side answers those who mean this host: a page of somebody else's must not read it through a browser.
+//! The HTTP side answers requests for this host only: a foreign web page must not read it through a browser.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! The limit of connections served at the same time: who waits, who is refused, and what the counters say.
+//! The limit of connections: which peers wait, which are refused, and what the counters say.
 
 mod common;
 
@@ -41,7 +41,7 @@ fn the_sixth_is_connected_and_waits_until_one_leaves() {
     assert_eq!(active(&metrics), 5);
     assert_eq!(metrics.count("servidor_connections_total", &[]), 5);
     for peer in &mut served {
-        assert_eq!(peer.ask("8\n"), "PAR\n", "those who have a place are served meanwhile");
+        assert_eq!(peer.ask("8\n"), "PAR\n", "peers with a permit are served meanwhile");
     }
 
     served.pop();
@@ -59,7 +59,7 @@ fn the_sixth_is_connected_and_waits_until_one_leaves() {
 }
 
 #[test]
-fn a_place_is_free_whichever_event_loop_had_it() {
+fn a_released_permit_is_used_whichever_event_loop_had_it() {
     let daemon = start(&["--worker-threads", "3"]);
     let mut served = VecDeque::from(five_served(daemon.address()));
     for _ in 0..15 {
@@ -81,7 +81,7 @@ fn connections_are_shared_out_among_event_loops() {
     assert_eq!(connections_by_event_loop(daemon.id()), [3, 3, 3]);
 }
 
-/// What each event loop's epoll instance watches, as the kernel tells it: proc_pid_fdinfo(5).
+/// What each event loop's epoll instance watches, according to the kernel: proc_pid_fdinfo(5).
 fn connections_by_event_loop(process: u32) -> Vec<usize> {
     let folder = format!("/proc/{process}/fdinfo");
     let descriptors = fs::read_dir(folder).expect("the daemon is running");
@@ -90,14 +90,14 @@ fn connections_by_event_loop(process: u32) -> Vec<usize> {
         let data = info.lines().filter_map(|line| line.strip_prefix("tfd:")?.split_once("data:"));
         let data = data.map(|(_, rest)| rest.split_whitespace().next().expect("a number"));
         let data: Vec<u64> = data.map(|data| u64::from_str_radix(data, 16).expect("hexadecimal")).collect();
-        // Each has a bell, and the runtime's has none; the first one has a listener too.
+        // Each watches its waker, and the runtime's instance does not. The first one watches a listener too.
         data.contains(&u64::MAX).then(|| data.iter().filter(|data| **data < 1 << 63).count())
     });
     counts.collect()
 }
 
 #[test]
-fn the_sixth_is_told_so_where_overload_is_refused() {
+fn the_sixth_is_refused_if_overload_is_refuse() {
     let daemon = start(&["--overload", "refuse"]);
     let metrics_address = daemon.metrics_address();
     let mut served = five_served(daemon.address());
@@ -133,10 +133,10 @@ fn a_refused_peer_that_had_already_asked_reads_the_refusal() {
 }
 
 #[test]
-fn a_place_is_free_as_soon_as_its_reply_is_out() {
+fn a_permit_is_free_as_soon_as_the_reply_is_sent() {
     let daemon = start(&["--max-connections", "1", "--unterminated-wait", "1ms"]);
     let mut held = Vec::new();
-    // More than would be lingered for: each of these stays open on its side.
+    // More than may linger. Each of these stays open on its side.
     for _ in 0..80 {
         let mut peer = Peer::connect(daemon.address());
         peer.send("2");
@@ -149,7 +149,7 @@ fn a_place_is_free_as_soon_as_its_reply_is_out() {
 }
 
 #[test]
-fn running_out_of_files_is_counted_and_got_over() {
+fn running_out_of_files_is_counted_and_the_daemon_recovers() {
     let daemon = start(&[]);
     let metrics_address = daemon.metrics_address();
     let mut served = Peer::connect(daemon.address());
@@ -160,7 +160,7 @@ fn running_out_of_files_is_counted_and_got_over() {
     waiting.send("3\n");
     let failed = daemon.wait_for("accept failed");
     assert_eq!(failed["level"], "WARN", "{failed}");
-    assert_eq!(served.ask("4\n"), "PAR\n", "who is here is served meanwhile");
+    assert_eq!(served.ask("4\n"), "PAR\n", "open connections are served meanwhile");
 
     daemon.limit_open_files(512);
     assert_eq!(waiting.line(), "ÍMPAR\n");
@@ -170,7 +170,7 @@ fn running_out_of_files_is_counted_and_got_over() {
 }
 
 #[test]
-fn the_soft_limit_of_open_files_makes_room_for_all_places() {
+fn the_soft_limit_of_open_files_is_raised_for_all_permits() {
     let daemon = Daemon::spawn(
         Command::new("sh")
             .args(["-c", "ulimit -Sn 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_servidor")])

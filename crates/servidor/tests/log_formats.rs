@@ -1,4 +1,4 @@
-//! The log as a file, as text, and as the journal takes it.
+//! The log in a file, as text, and for the journal.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -73,7 +73,7 @@ fn the_common_fields_of_a_line_stand_around_its_own() {
 }
 
 #[test]
-fn lines_for_the_journal_bear_its_priority() {
+fn lines_for_the_journal_start_with_a_priority() {
     let lines = log_of_a_short_life(|command, log| {
         let stream = log.metadata().expect("an open file");
         command.env("JOURNAL_STREAM", format!("{}:{}", stream.dev(), stream.ino()));
@@ -123,7 +123,7 @@ fn text_is_for_people_and_has_no_colours_in_a_file() {
     assert!(lines.iter().all(|line| !line.contains('\x1b')), "{lines:#?}");
 }
 
-/// What a daemon that cannot start says on a terminal.
+/// What a daemon that cannot start prints on a terminal.
 fn last_words_on_a_terminal(variables: &[(&str, &str)]) -> String {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();

@@ -1,4 +1,4 @@
-//! The log: one JSON object a line with the promised fields, within its budget, and never in the way of the work.
+//! The log: one JSON object per line with the documented fields, within its budget, and never blocking the service.
 
 mod common;
 
@@ -14,7 +14,7 @@ use common::start;
 use serde_json::Value;
 use testkit::{Peer, Signal, request, scrape, send_signal, wait_for_exit, wait_until};
 
-/// The field names of a line beside those that every line has, which are checked here.
+/// The field names of a line except those that every line has. The latter are checked here.
 fn own_fields(line: &Value) -> Vec<&str> {
     let timestamp = line["timestamp"].as_str().unwrap_or_else(|| panic!("no timestamp in {line}"));
     let shape: String = timestamp.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
@@ -77,7 +77,7 @@ fn each_event_has_its_fields() {
 }
 
 #[test]
-fn connections_are_numbered_as_they_come() {
+fn connections_are_numbered_in_order() {
     let daemon = start(&[]);
     for _ in 0..3 {
         assert_eq!(Peer::connect(daemon.address()).ask("2\n"), "PAR\n");
@@ -99,7 +99,7 @@ fn a_hostile_request_cannot_forge_a_line() {
 }
 
 #[test]
-fn a_flood_of_events_keeps_to_its_budget_and_the_rest_is_counted() {
+fn a_flood_of_events_stays_within_its_budget_and_the_rest_is_counted() {
     const BUDGET: usize = 5;
     const REQUESTS: usize = 20_000;
     let mut daemon = start(&["--log-events-per-second", "5"]);
@@ -142,7 +142,7 @@ fn a_flood_of_events_keeps_to_its_budget_and_the_rest_is_counted() {
 }
 
 #[test]
-fn each_second_has_a_budget_of_its_own() {
+fn each_second_has_its_own_budget() {
     let daemon = start(&["--log-events-per-second", "1"]);
     let mut peer = Peer::connect(daemon.address());
     wait_until("three seconds have been", || {
@@ -152,7 +152,7 @@ fn each_second_has_a_budget_of_its_own() {
 }
 
 #[test]
-fn what_the_last_second_suppressed_is_summed_up_at_the_stop() {
+fn lines_suppressed_in_the_last_second_are_summed_up_at_the_stop() {
     let mut daemon = start(&["--log-events-per-second", "0"]);
     let mut peer = Peer::connect(daemon.address());
     for _ in 0..10 {
@@ -219,7 +219,7 @@ impl Drop for Unheard {
 }
 
 #[test]
-fn with_standard_error_closed_the_work_goes_on() {
+fn with_standard_error_closed_requests_are_still_answered() {
     let daemon = Unheard::start(0, "2>&-");
     daemon.ask(1000);
     assert_eq!(scrape(daemon.metrics).count("servidor_numbers_total", &[("class", "odd")]), 1000);
@@ -227,7 +227,7 @@ fn with_standard_error_closed_the_work_goes_on() {
 }
 
 #[test]
-fn with_a_full_pipe_the_work_goes_on_and_each_line_is_written_or_counted() {
+fn with_a_full_pipe_requests_are_still_answered_and_each_line_is_written_or_counted() {
     let mut daemon = Unheard::start(1, "");
     daemon.ask(20_000);
     let metrics = scrape(daemon.metrics);
@@ -257,7 +257,7 @@ fn with_a_full_pipe_the_work_goes_on_and_each_line_is_written_or_counted() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_holds_up_no_stop() {
+fn a_log_that_nobody_reads_does_not_delay_a_stop() {
     // As under systemd, where both outputs are the journal.
     let daemon = Unheard::start(3, "1>&2");
     daemon.ask(20_000);
@@ -265,7 +265,7 @@ fn a_log_that_nobody_reads_holds_up_no_stop() {
 }
 
 #[test]
-fn with_a_full_disk_the_work_goes_on_and_lost_lines_are_counted() {
+fn with_a_full_disk_requests_are_still_answered_and_lost_lines_are_counted() {
     let daemon = Unheard::start(2, "2>/dev/full");
     daemon.ask(100);
     // Counted once a second.

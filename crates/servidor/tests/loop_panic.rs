@@ -7,7 +7,7 @@ use std::process::Command;
 use testkit::{Daemon, Peer, Signal};
 
 /// A daemon whose event loop 1 panics when its drain begins.
-fn start_with_a_fault_at_the_drain() -> Daemon {
+fn start_with_a_bug_at_the_drain() -> Daemon {
     Daemon::spawn(
         Command::new(env!("CARGO_BIN_EXE_servidor"))
             .args(["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--log-format", "json"])
@@ -19,8 +19,8 @@ fn start_with_a_fault_at_the_drain() -> Daemon {
 
 #[test]
 fn a_panic_of_one_event_loop_at_the_stop_leaves_the_other_to_drain() {
-    let mut daemon = start_with_a_fault_at_the_drain();
-    // They are shared out evenly: one on each event loop.
+    let mut daemon = start_with_a_bug_at_the_drain();
+    // They are distributed evenly: one on each event loop.
     let mut peers: Vec<Peer> = (0..2).map(|_| Peer::connect(daemon.address())).collect();
     for peer in &mut peers {
         // The last request has no end yet: it is answered at the stop.

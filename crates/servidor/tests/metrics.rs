@@ -72,7 +72,7 @@ fn every_series_is_there_before_the_first_request() {
 }
 
 #[test]
-fn service_times_are_sorted_into_twenty_buckets_from_a_microsecond() {
+fn service_times_have_twenty_buckets_from_one_microsecond() {
     let daemon = start(&[]);
     let metrics = scrape(daemon.metrics_address());
     let buckets = metrics.text.lines().filter_map(|line| {
@@ -146,7 +146,7 @@ fn a_stopping_daemon_can_still_be_scraped_and_is_not_ready() {
 }
 
 #[test]
-fn paths_and_methods_are_told_apart() {
+fn paths_and_methods_are_distinguished() {
     let daemon = start(&[]);
     let address = daemon.metrics_address();
     let metrics = request(address, "GET", "/metrics");
@@ -173,7 +173,7 @@ fn paths_and_methods_are_told_apart() {
 }
 
 #[test]
-fn half_sent_requests_do_not_keep_the_endpoint_from_others() {
+fn incomplete_requests_do_not_block_the_endpoint() {
     let daemon = start(&[]);
     let address = daemon.metrics_address();
     let half_sent: Vec<_> = (0..40)
@@ -189,7 +189,7 @@ fn half_sent_requests_do_not_keep_the_endpoint_from_others() {
 }
 
 #[test]
-fn a_half_sent_request_is_let_go_before_a_whole_exchange_would_be() {
+fn an_incomplete_request_is_disconnected_before_a_complete_one_would_be() {
     let daemon = start(&[]);
     let mut peer = Peer::connect(daemon.metrics_address());
     let begun = Instant::now();
@@ -213,7 +213,7 @@ fn only_listed_peers_may_read() {
 }
 
 #[test]
-fn promtool_finds_nothing_to_say() {
+fn promtool_has_no_objections() {
     let daemon = start(&[]);
     assert_eq!(Peer::connect(daemon.address()).ask("2\n"), "PAR\n");
     assert_promtool_is_silent(&scrape(daemon.metrics_address()));

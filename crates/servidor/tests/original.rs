@@ -1,4 +1,4 @@
-//! The original exercise's clients, and their siblings', are served by today's server.
+//! The clients of the original exercise, and of similar ones, work with this server.
 
 mod common;
 
@@ -40,7 +40,7 @@ fn every_class_is_answered_without_a_line_end() {
 }
 
 #[test]
-fn a_client_that_closes_its_sending_side_is_answered_alike() {
+fn a_client_that_closes_its_sending_side_gets_the_same_answer() {
     // A silence long enough to fail the test: it is the half-close that must end the request.
     let daemon = start(&["--unterminated-wait", "4s"]);
     let Some(print) = print_of(&daemon, "half-close", &["12", "7", THIRTY_DIGITS]) else { return };
@@ -76,7 +76,7 @@ fn a_second_message_after_the_reply_does_no_harm() {
 }
 
 #[test]
-fn several_numbers_on_one_connection_are_served_when_lines_part_them() {
+fn several_numbers_on_one_connection_are_served_if_line_ends_separate_them() {
     let daemon = start(&[]);
     let Some(print) = print_of(&daemon, "one-connection", &["12\n", "7\n", "8\n"]) else { return };
     assert_eq!(print, "PAR\n FIM\nÍMPAR\n FIM\nPAR\n FIM\n");

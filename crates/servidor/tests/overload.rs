@@ -1,4 +1,4 @@
-//! A wave of connections beyond the limit, where `overload = "refuse"`: each is told so, and none holds a file.
+//! A wave of connections beyond the limit with `overload = "refuse"`: each is refused, and none keeps a file open.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn full_daemon() -> (Daemon, Peer, u64) {
     (daemon, served, files)
 }
 
-/// Asserts that each of the wave was told so, and that nothing of it is left. The peers stay open on their side.
+/// Asserts that each connection of the wave was refused, and that none is left. The peers stay open on their side.
 fn assert_all_refused(wave: &[Peer], daemon: &Daemon, files: u64) {
     let mut ends: BTreeMap<String, u64> = BTreeMap::new();
     for peer in wave {

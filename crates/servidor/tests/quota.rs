@@ -1,4 +1,4 @@
-//! A daemon whose processor time is rationed, as in a container with a limit: late, but right.
+//! A daemon with a processor quota, as in a container with a limit: its replies are late, but right.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! A reload applies to connections that are open: who may stay, and for how long.
+//! A reload applies to open connections: which may stay, and for how long.
 
 mod common;
 
@@ -57,7 +57,7 @@ fn a_reload_closes_connections_from_networks_that_are_no_longer_allowed() {
 }
 
 #[test]
-fn what_had_arrived_before_such_a_reload_is_answered() {
+fn requests_that_arrived_before_such_a_reload_are_answered() {
     let (daemon, file) = start_with("");
     let mut dismissed = Peer::connect(daemon.address());
     assert_eq!(dismissed.ask("2\n"), "PAR\n");

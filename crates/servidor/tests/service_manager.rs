@@ -1,4 +1,4 @@
-//! A service manager that does not read what it is told holds nothing up.
+//! A service manager that does not read its messages delays nothing.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::start_with;
 use testkit::{Peer, ServiceManager, Signal, request, wait_until};
 
 #[test]
-fn a_service_manager_that_does_not_read_holds_nothing_up() {
+fn a_service_manager_that_does_not_read_delays_nothing() {
     for manager in [ServiceManager::new(), ServiceManager::at_abstract_address()] {
         manager.fill();
         let variables = [("NOTIFY_SOCKET", manager.address()), ("WATCHDOG_USEC", "200000")];
@@ -31,7 +31,7 @@ fn a_service_manager_that_does_not_read_holds_nothing_up() {
 }
 
 #[test]
-fn a_stop_is_told_while_connections_drain() {
+fn a_stop_is_announced_while_connections_drain() {
     let manager = ServiceManager::new();
     let arguments = ["--drain-timeout", "60s", "--write-timeout", "60s"];
     let daemon = start_with(&arguments, &[("NOTIFY_SOCKET", manager.address())]);

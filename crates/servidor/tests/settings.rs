@@ -1,4 +1,4 @@
-//! Where settings come from, which source wins, and the flags that ask about them.
+//! The sources of settings, which of them wins, and the flags that print settings.
 
 mod common;
 
@@ -49,7 +49,7 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
 }
 
 #[test]
-fn lists_repeat_the_flag_or_are_parted_by_commas() {
+fn lists_repeat_the_flag_or_use_commas() {
     let expected = "listen = [\"127.0.0.1:1\", \"[::1]:2\"]";
     for (variables, flags) in [
         (&[][..], &["--check-config", "--listen", "127.0.0.1:1", "--listen", "[::1]:2"][..]),
@@ -85,7 +85,7 @@ fn only_the_variables_of_known_settings_count() {
 }
 
 #[test]
-fn a_misspelt_variable_is_warned_of() {
+fn a_misspelt_variable_causes_a_warning() {
     let misspelt =
         [("SERVIDOR_MAX_CONECTIONS", "7"), ("SERVDOR_LISTEN", "127.0.0.1:1"), ("SERVIDOR_ALOW", "")];
     let output = run(&misspelt, &["--check-config"]);
@@ -150,7 +150,7 @@ fn the_default_file_is_accepted_as_it_is_and_uncommented() {
 }
 
 #[test]
-fn help_and_version_say_what_they_should() {
+fn help_and_version_are_complete() {
     let help = stdout_of(&[], &["--help"]);
     let settings = stdout_of(&[], &["--check-config"]);
     for line in settings.lines() {
@@ -166,7 +166,7 @@ fn help_and_version_say_what_they_should() {
 }
 
 #[test]
-fn what_cannot_be_printed_is_told_and_fails() {
+fn output_that_cannot_be_printed_is_an_error() {
     for flag in ["--check-config", "--default-config"] {
         let full = File::options().write(true).open("/dev/full").expect("a device of every Linux");
         let mut command = Command::new(env!("CARGO_BIN_EXE_servidor"));

@@ -1,4 +1,4 @@
-//! Settings that come through a pipe, or from a device: they can be read once, or have no end.
+//! Settings from a pipe or a device, which can be read only once, or never end.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn assert_reload_is_refused(daemon: &Daemon, path: &str) {
 }
 
 #[test]
-fn what_came_through_a_pipe_cannot_be_reloaded() {
+fn settings_from_a_pipe_cannot_be_reloaded() {
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
     writer.write_all(SETTINGS.as_bytes()).expect("an empty pipe has room");
     drop(writer);
@@ -37,7 +37,7 @@ fn what_came_through_a_pipe_cannot_be_reloaded() {
 }
 
 #[test]
-fn what_came_through_a_fifo_is_read_once_and_cannot_be_reloaded() {
+fn settings_from_a_fifo_are_read_once_and_cannot_be_reloaded() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let fifo = folder.path().join("settings");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a new name");
@@ -51,12 +51,12 @@ fn what_came_through_a_fifo_is_read_once_and_cannot_be_reloaded() {
 }
 
 #[test]
-fn a_file_without_end_is_refused() {
+fn an_endless_file_is_refused() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let large = folder.path().join("large.toml");
     fs::write(&large, "#".repeat(1024 * 1024 + 1)).expect("a new file");
     for path in ["/dev/zero", large.to_str().expect("a path in UTF-8")] {
-        // Its memory is bounded, so that a failure of this test harms nobody.
+        // Its memory is limited, so that a failure of this test does no harm.
         let output = Command::new("sh")
             .args(["-c", "ulimit -v 65536; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_servidor")])
             .args(["--check-config", "--config", path])

@@ -1,4 +1,4 @@
-//! Signals beside the stop, and the exit status of a start that fails.
+//! Signals other than the stop, and the exit status of a start that fails.
 
 mod common;
 
@@ -27,7 +27,7 @@ impl Reloadable {
         Self { daemon, file }
     }
 
-    /// Changes the file, tells the daemon, and waits for the line that says what became of it.
+    /// Changes the file, signals the daemon, and waits for the log line with the result.
     fn reload(&self, settings: &str, outcome: &str) -> Value {
         let before = self.daemon.lines_with(outcome).len();
         fs::write(&self.file, settings).expect("the file can be written");
@@ -57,7 +57,7 @@ fn a_reload_raises_and_lowers_the_limit() {
 
     reloadable.reload("max-connections = 1\n", "reloaded");
     assert_eq!(reloadable.count("servidor_connections_limit"), 1);
-    // Nobody is thrown out, but the next one waits until there are fewer than the new limit.
+    // No connection is closed, but the next one waits until there are fewer than the new limit.
     assert_eq!((first.ask("4\n"), waiting.ask("5\n")), ("PAR\n".into(), "ÍMPAR\n".into()));
     let mut third = Peer::connect(address);
     third.send("6\n");
@@ -92,7 +92,7 @@ fn a_reload_changes_timeouts_of_new_connections() {
 fn a_reload_changes_the_log_level() {
     let reloadable = Reloadable::start("");
     let daemon = &reloadable.daemon;
-    // No line tells of this reload, which silences its own.
+    // There is no line about this reload, because it turns off its own.
     fs::write(&reloadable.file, "log-level = \"warn\"\nmax-connections = 9\n")
         .expect("the file can be written");
     daemon.signal(Signal::HUP);
@@ -140,7 +140,7 @@ fn a_reload_names_what_needs_a_restart() {
 }
 
 #[test]
-fn a_report_says_how_things_are() {
+fn sigusr1_logs_the_state() {
     let daemon = start(&[]);
     let mut peer = Peer::connect(daemon.address());
     assert_eq!(peer.ask("2\n"), "PAR\n");
@@ -176,7 +176,7 @@ fn an_address_in_use_is_exit_status_69() {
 }
 
 #[test]
-fn what_cannot_be_a_setting_is_exit_status_78() {
+fn a_wrong_setting_is_exit_status_78() {
     for arguments in [
         ["--max-connections", "0"],
         ["--no-such-flag", "1"],
@@ -189,7 +189,7 @@ fn what_cannot_be_a_setting_is_exit_status_78() {
     }
 }
 
-/// Runs the daemon to its end where 300 files can be open, and returns its output beside what it complained of.
+/// Runs the daemon to its end with a limit of 300 open files, and returns its output and its error.
 fn run_with_few_files(arguments: &[&str]) -> (Output, String) {
     let output = Command::new("sh")
         .args(["-c", "ulimit -n 300; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_servidor")])
@@ -203,7 +203,7 @@ fn run_with_few_files(arguments: &[&str]) -> (Output, String) {
 }
 
 #[test]
-fn more_places_than_files_can_be_open_is_exit_status_78() {
+fn more_permits_than_open_files_is_exit_status_78() {
     let problem = "max-connections = 1000: 1258 open files are needed, but the hard limit is 300 \
                    (LimitNOFILE, ulimit -Hn)";
     let (started, error) = run_with_few_files(&["--max-connections", "1000"]);

@@ -1,4 +1,4 @@
-//! Peers that read slowly: those that keep up a rate are waited for, the others are reset.
+//! Peers that read slowly: those above the minimum rate are waited for, the others are reset.
 
 mod common;
 
@@ -16,7 +16,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUESTS: usize = 400_000;
 /// What fits between the peer's reads.
 const ROOM: usize = 16 * 1024;
-/// The pace at which a slow peer reads.
+/// How often a slow peer reads.
 const PACE: Duration = Duration::from_millis(100);
 
 /// The nth request, whose answer is itself.
@@ -77,7 +77,7 @@ fn a_peer_that_reads_a_few_bytes_at_a_time_is_a_slow_reader_in_the_end() {
     let asking = ask_for_all(writer(&peer));
     let begun = Instant::now();
     while daemon.lines_with("connection closed").is_empty() {
-        assert!(begun.elapsed() < DEADLINE, "it is served for ever");
+        assert!(begun.elapsed() < DEADLINE, "it is served forever");
         let read = Instant::now();
         // Once it is cut off, this may fail.
         let _ = peer.stream().read(&mut [0; 10]);

@@ -1,4 +1,4 @@
-//! A stall of the daemon that outlasts deadlines: what had arrived by its end is read before a deadline is enforced.
+//! A stall of the daemon beyond its deadlines: what arrived meanwhile is read before a deadline is enforced.
 
 mod common;
 
@@ -83,7 +83,7 @@ fn a_later_line_whose_end_arrives_during_a_stall_is_answered() {
 }
 
 #[test]
-fn bare_digits_of_which_some_arrive_during_a_stall_are_one_number() {
+fn bare_digits_that_partly_arrive_during_a_stall_are_one_number() {
     let daemon = start(&["--unterminated-wait", PATIENCE]);
     let mut peer = Peer::connect(daemon.address());
     peer.send("1");

@@ -1,4 +1,4 @@
-//! A stop: everyone who had asked is answered whole and sent FIN, and nobody holds it up.
+//! A stop: every request that had arrived gets a complete reply, then FIN, and no peer can delay the stop.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn assert_stops_in_time(daemon: &mut Daemon) -> u64 {
     forced
 }
 
-/// Asserts that `received` is what [`REQUESTS`], over and over, deserve, and ends with a whole reply.
+/// Asserts that `received` is the replies to [`REQUESTS`], repeated, and ends with a complete reply.
 fn assert_whole_replies(received: &[u8]) {
     assert_eq!(received.last(), Some(&b'\n'), "the last reply is whole");
     let wrong = received.iter().zip(REPLIES.bytes().cycle()).position(|(byte, right)| *byte != right);
@@ -92,17 +92,17 @@ fn stop_under_load(signal: Signal) {
 }
 
 #[test]
-fn sigterm_under_load_leaves_whole_replies_and_fin() {
+fn sigterm_under_load_ends_with_complete_replies_and_fin() {
     stop_under_load(Signal::TERM);
 }
 
 #[test]
-fn sigint_under_load_leaves_whole_replies_and_fin() {
+fn sigint_under_load_ends_with_complete_replies_and_fin() {
     stop_under_load(Signal::INT);
 }
 
 #[test]
-fn a_flood_without_end_does_not_hold_up_a_stop() {
+fn an_endless_flood_does_not_delay_a_stop() {
     let mut daemon = start(&PATIENT);
     let stream = connection(&daemon);
     let flood = flood(stream.try_clone().expect("a socket can be cloned"));
@@ -118,7 +118,7 @@ fn a_flood_without_end_does_not_hold_up_a_stop() {
 }
 
 #[test]
-fn peers_that_never_close_do_not_hold_up_a_stop() {
+fn peers_that_never_close_do_not_delay_a_stop() {
     let mut daemon = start(&PATIENT);
     let mut peers: Vec<_> = (0..3).map(|_| Peer::connect(daemon.address())).collect();
     for peer in &mut peers[..2] {
@@ -140,7 +140,7 @@ fn a_peer_that_does_not_read_is_cut_off_at_the_drain_timeout() {
 }
 
 #[test]
-fn what_waits_in_the_queue_is_served_before_the_end() {
+fn connections_in_the_queue_are_served_before_the_end() {
     let mut daemon = start(&["--max-connections", "1"]);
     let mut first = Peer::connect(daemon.address());
     assert_eq!(first.ask("2\n"), "PAR\n");
@@ -222,7 +222,7 @@ fn a_peer_that_has_not_asked_yet_may_still_do_so() {
 }
 
 #[test]
-fn a_stop_without_connections_says_so() {
+fn a_stop_without_connections_is_logged() {
     let mut daemon = start(&[]);
     let address = daemon.address();
     daemon.signal(Signal::TERM);

@@ -1,4 +1,4 @@
-//! A stop with a long queue and few files: all who wait are answered, a few at a time.
+//! A stop with a long queue and few files: all waiting connections are answered, a few at a time.
 
 use std::collections::BTreeMap;
 use std::fs;

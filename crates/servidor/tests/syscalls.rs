@@ -1,4 +1,4 @@
-//! A request costs one read and one write: the kernel's own count, by strace.
+//! A request costs one read and one write, as counted by strace.
 
 mod common;
 

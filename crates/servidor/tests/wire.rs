@@ -1,4 +1,4 @@
-//! The wire: what each request is answered, in what order, and when the connection ends.
+//! The wire protocol: the reply to each request, their order, and when the connection ends.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::start;
 use testkit::{DEADLINE, Daemon, Peer};
 
-/// Checks the code: what stands behind it is for people, and may change.
+/// Checks only the code: the text after it is for people, and may change.
 fn assert_error(reply: &str, code: &str) {
     assert!(reply.starts_with(&format!("ERRO {code}: ")), "{reply:?} is no ERRO {code}");
 }
@@ -111,7 +111,7 @@ fn a_request_may_come_byte_by_byte() {
 }
 
 #[test]
-fn a_line_whose_end_is_not_in_sight_ends_the_connection() {
+fn an_over_long_line_ends_the_connection() {
     let daemon = start(&[]);
     let digits = "1".repeat(65);
     for request in [digits.clone(), format!("{digits}\n"), format!("{}\r\n2\n", &digits[1..])] {
@@ -172,7 +172,7 @@ fn a_tail_at_the_end_is_answered_as_a_line() {
 
 #[test]
 fn a_later_tail_waits_for_its_end() {
-    // Only the first request of a connection is ended by a silence.
+    // A silence ends only the first request of a connection.
     let daemon = start(&["--unterminated-wait", "1ms"]);
     let mut peer = Peer::connect(daemon.address());
     assert_eq!(peer.ask("2\n"), "PAR\n");
@@ -185,7 +185,7 @@ fn a_later_tail_waits_for_its_end() {
 }
 
 #[test]
-fn a_peer_that_says_nothing_and_leaves_is_told_nothing() {
+fn a_peer_that_sends_nothing_and_closes_gets_no_reply() {
     let daemon = start(&[]);
     let mut peer = Peer::connect(daemon.address());
     peer.finish();

@@ -1,4 +1,4 @@
-//! Wrong settings, and the full text of what the daemon says to each.
+//! Wrong settings, with the full text of each error.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,16 +13,16 @@ const LOG_LEVEL: &str =
     "expected error, warn, info, debug, trace or off, or a filter such as info,servidor=debug";
 const NOT_SHOWN: &str = "expected one that --default-config shows";
 
-/// What is printed for `faults`, each of which is a line.
-fn complaint(faults: &[&str]) -> String {
-    let first = match faults.len() {
+/// What is printed for these errors, each of which is one line.
+fn complaint(errors: &[&str]) -> String {
+    let first = match errors.len() {
         1 => String::from("servidor: 1 setting is wrong\n"),
         count => format!("servidor: {count} settings are wrong\n"),
     };
-    faults.iter().fold(first, |text, fault| text + "  " + fault + "\n")
+    errors.iter().fold(first, |text, error| text + "  " + error + "\n")
 }
 
-/// Asserts that the daemon refuses to start, and says `expected`.
+/// Asserts that the daemon refuses to start, and prints `expected`.
 ///
 /// `FILE` in `expected` stands for the path of the settings file, which holds `file`.
 fn assert_refused(file: &[u8], variables: &[(&str, &[u8])], flags: &[&str], expected: &str) {
@@ -45,16 +45,16 @@ fn assert_refused(file: &[u8], variables: &[(&str, &[u8])], flags: &[&str], expe
 }
 
 #[test]
-fn faults_of_the_file_are_told_with_line_and_column() {
+fn errors_in_the_file_are_reported_with_line_and_column() {
     let cases = include_str!("wrong_settings.tsv").lines().skip(1);
-    for (text, fault) in cases.map(|case| case.split_once('\t').expect("a text, a tab, a fault")) {
+    for (text, error) in cases.map(|case| case.split_once('\t').expect("a text, a tab, an error")) {
         let text = text.replace("\\n", "\n");
-        assert_refused(text.as_bytes(), &[], &[], &complaint(&[&format!("FILE:{fault}")]));
+        assert_refused(text.as_bytes(), &[], &[], &complaint(&[&format!("FILE:{error}")]));
     }
 }
 
 #[test]
-fn a_key_given_twice_hides_no_other_fault() {
+fn a_duplicate_key_hides_no_other_error() {
     assert_refused(
         b"idle-timeout = \"0s\"\ncolour = 1\nidle-timeout = \"1s\"\ncolour = 2\n\
           idle-timeout = \"2s\"\noverload = \"drop\"\n",
@@ -72,7 +72,7 @@ fn a_key_given_twice_hides_no_other_fault() {
 }
 
 #[test]
-fn keys_of_tables_are_not_taken_for_settings() {
+fn keys_of_tables_are_not_settings() {
     assert_refused(
         b"listen = \"[::1]:1\"\n[servidor]\nlisten = 1\nlisten = 2\n",
         &[],
@@ -97,7 +97,7 @@ fn keys_of_tables_are_not_taken_for_settings() {
 }
 
 #[test]
-fn a_value_that_does_not_parse_is_told_beside_a_key_given_twice() {
+fn a_value_that_does_not_parse_is_reported_beside_a_duplicate_key() {
     assert_refused(
         b"idle-timeout = \"1s\"\nidle-timeout = \"2s\"\nallow = [\n",
         &[],
@@ -110,13 +110,13 @@ fn a_value_that_does_not_parse_is_told_beside_a_key_given_twice() {
 }
 
 #[test]
-fn a_file_that_is_no_text_is_named() {
-    let fault = "FILE: expected a file in UTF-8";
-    assert_refused(b"listen = \"\xff\"", &[], &[], &complaint(&[fault]));
+fn a_file_that_is_not_text_is_reported() {
+    let error = "FILE: expected a file in UTF-8";
+    assert_refused(b"listen = \"\xff\"", &[], &[], &complaint(&[error]));
 }
 
 #[test]
-fn faults_of_variables_name_them() {
+fn errors_in_variables_name_them() {
     let cases: &[(&str, &[u8], &str)] = &[
         ("SERVIDOR_LISTEN", b"foo", &format!("SERVIDOR_LISTEN=foo: {ADDRESS}")),
         ("SERVIDOR_LISTEN", b"\xff", "SERVIDOR_LISTEN=\u{fffd}: expected UTF-8 text"),
@@ -126,13 +126,13 @@ fn faults_of_variables_name_them() {
         ("SERVIDOR_UNTERMINATED_WAIT", b"0", &format!("SERVIDOR_UNTERMINATED_WAIT=0: {DURATION}")),
         ("SERVIDOR_LOG_LEVEL", b"verbose", &format!("SERVIDOR_LOG_LEVEL=verbose: {LOG_LEVEL}")),
     ];
-    for (name, value, fault) in cases {
-        assert_refused(b"", &[(name, value)], &[], &complaint(&[fault]));
+    for (name, value, error) in cases {
+        assert_refused(b"", &[(name, value)], &[], &complaint(&[error]));
     }
 }
 
 #[test]
-fn faults_of_flags_name_them() {
+fn errors_in_flags_name_them() {
     let cases: &[(&[&str], &str)] = &[
         (&["--idle-timeout", "5x"], &format!("--idle-timeout 5x: {DURATION}")),
         (&["--idle-timeout", ""], &format!("--idle-timeout '': {DURATION}")),
@@ -142,13 +142,13 @@ fn faults_of_flags_name_them() {
             &format!("--listen here,[::1]:1: \"here\": {ADDRESS}"),
         ),
     ];
-    for (flags, fault) in cases {
-        assert_refused(b"", &[], flags, &complaint(&[fault]));
+    for (flags, error) in cases {
+        assert_refused(b"", &[], flags, &complaint(&[error]));
     }
 }
 
 #[test]
-fn contradictions_are_told_with_both_values() {
+fn contradictions_are_reported_with_both_values() {
     let wait = "unterminated-wait = 10s and line-timeout = 5s: expected the wait to be no longer than the timeout, \
                 which would always come first";
     let address = "listen and metrics-listen = [::1]:9888: expected two different addresses";
@@ -160,7 +160,7 @@ fn contradictions_are_told_with_both_values() {
 }
 
 #[test]
-fn free_ports_are_two_different_ones() {
+fn port_0_may_be_used_twice() {
     let output = Command::new(env!("CARGO_BIN_EXE_servidor"))
         .args(["--check-config", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"])
         .env_clear()
@@ -170,7 +170,7 @@ fn free_ports_are_two_different_ones() {
 }
 
 #[test]
-fn misuse_of_the_command_line_is_told_with_a_way_out() {
+fn misuse_of_the_command_line_is_reported_with_the_usage() {
     let cases: &[(&[&str], &str)] = &[
         (
             &["--max-connections"],
@@ -195,7 +195,7 @@ fn misuse_of_the_command_line_is_told_with_a_way_out() {
 }
 
 #[test]
-fn all_faults_of_all_sources_are_told_at_once() {
+fn all_errors_of_all_sources_are_reported_at_once() {
     assert_refused(
         b"listen = \"here\"\n\nallow = [\"10.0.0.0/40\"]\ncolour = \"red\"\n",
         &[("SERVIDOR_OVERLOAD", b"drop"), ("SERVIDOR_LISTEN", b"there")],
@@ -212,7 +212,7 @@ fn all_faults_of_all_sources_are_told_at_once() {
 }
 
 #[test]
-fn the_exit_status_tells_even_where_nothing_can_be_said() {
+fn the_exit_status_is_right_even_if_nothing_can_be_printed() {
     let full = File::options().write(true).open("/dev/full").expect("a device of every Linux");
     let status = Command::new(env!("CARGO_BIN_EXE_servidor"))
         .args(["--max-connections", "0"])

@@ -20,7 +20,7 @@ pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &str)]) -> Daem
     Daemon::start_with(env!("CARGO_BIN_EXE_servidor"), &arguments, variables)
 }
 
-/// Starts `servidor` with `socket` handed over as systemd does, at descriptor 3.
+/// Starts `servidor` with `socket` passed as systemd does, at descriptor 3.
 pub(crate) fn start_inheriting(socket: OwnedFd, arguments: &[&str]) -> Daemon {
     Daemon::spawn(&mut inheriting(socket, "LISTEN_FDS=1 LISTEN_FDNAMES=servidor", arguments))
 }
