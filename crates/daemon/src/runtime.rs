@@ -10,7 +10,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
 /// Why a daemon could not run, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// There are no threads or no files for it.
+    /// Its threads or files cannot be created.
     #[error("the runtime cannot be started")]
     Start(#[source] io::Error),
     /// A bug of this program.

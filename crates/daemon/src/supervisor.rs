@@ -1,4 +1,4 @@
-//! Runs what a daemon does beside its own work: signals, reloads, the watchdog, and the upkeep of logs and metrics.
+//! Supervises a running daemon: signals, reloads, the watchdog, and the upkeep of logs and metrics.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -101,9 +101,9 @@ mod tests {
 
     impl Eq for CountingTime {}
 
-    /// How many comparisons a busy key costs beside `idle` others: a thousand turns of an event loop, of which every
+    /// How many comparisons a busy key costs with `idle` other keys: a thousand turns of an event loop, of which every
     /// tenth finds the deadline of the busy key expired.
-    fn comparisons_beside(idle: usize) -> u64 {
+    fn comparisons_with(idle: usize) -> u64 {
         let mut deadlines = Deadlines::default();
         for key in 1..=idle {
             deadlines.arm(key, CountingTime(1_000_000));
@@ -119,13 +119,13 @@ mod tests {
         COMPARISONS.get()
     }
 
-    // Whether a deadline has passed, or which one is the earliest, can only be found by comparing. So a walk through all
-    // deadlines, in any of the three calls, would make a thousand times as many comparisons beside 10,000 idle keys as
-    // beside 10. A search tree makes more of them only when it inserts or removes, by the logarithm of its size.
+    // Only comparisons can show whether a deadline has passed, or which one is the earliest. So a walk through all
+    // deadlines, in any of the three calls, would make a thousand times as many comparisons with 10,000 idle keys as with
+    // 10. A search tree only makes more of them when it inserts or removes, by the logarithm of its size.
     #[test]
     fn idle_keys_cost_a_busy_one_next_to_nothing() {
-        let [few, many] = [10, 10_000].map(comparisons_beside);
-        assert!(many <= 10 * few, "{few} comparisons beside 10 idle keys, and {many} beside 10,000");
+        let [few, many] = [10, 10_000].map(comparisons_with);
+        assert!(many <= 10 * few, "{few} comparisons with 10 idle keys, {many} with 10,000");
     }
 
     fn at(start: Instant, seconds: u64) -> Instant {

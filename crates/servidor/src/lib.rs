@@ -1,8 +1,7 @@
 //! The server.
 //!
 //! A number passes through these modules in this order: the acceptor of the first `event_loop` accepts its connection, an
-//! event loop is told that there is something to read, `connection` reads it, `protocol` classifies it, and `connection`
-//! sends the reply. `metrics` and `log` count and log all that.
+//! event loop finds it ready, `connection` reads the number, `protocol` classifies it, and `connection` sends the reply. `metrics` and `log` count and log all that.
 
 mod connection;
 mod context;

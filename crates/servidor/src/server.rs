@@ -41,7 +41,7 @@ pub enum ServerError {
         #[source]
         error: io::Error,
     },
-    /// There are no files or no threads for the event loops.
+    /// The files or threads of the event loops cannot be created.
     #[error("worker-threads = {threads}")]
     EventLoops {
         /// How many there should be.

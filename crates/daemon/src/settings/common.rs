@@ -8,7 +8,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use super::value::{Count, List, Value, expected, quoted};
 
 crate::settings! {
-    /// What both daemons can be told.
+    /// The settings that both daemons have.
     pub struct Common {
         /// Where the HTTP side answers: `/metrics`, `/-/healthy`, `/-/ready`, and a page for people at `/`.
         /// `off` turns it off.

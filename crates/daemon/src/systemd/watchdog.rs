@@ -105,8 +105,8 @@ impl Heartbeat {
         self.period.map(|period| now + period)
     }
 
-    /// For a task: beats for as long as it is polled, beside whatever the task waits for. Never resolves, and wakes nobody
-    /// where no watchdog is set.
+    /// For a task, which polls this together with its work: beats for as long as it is polled. It never resolves, and never
+    /// wakes the task where no watchdog is set.
     pub async fn keep_beating(&self) {
         let Some(period) = self.period else { return std::future::pending().await };
         let mut ticks = ticks(period);

@@ -20,7 +20,7 @@ use crate::settings::Overload;
 
 /// At a stop, descriptors are released all the time, and there is little time: it tries again sooner.
 const PAUSE_AT_STOP: Duration = Duration::from_millis(10);
-/// How many connections the queue of a listener can hold. The kernel allows one more than listen(2) was told.
+/// How many connections the queue of a listener can hold. The kernel allows one more than the backlog of listen(2).
 const MAX_QUEUE: usize = BACKLOG.unsigned_abs() as usize + 1;
 /// How long all permits must be taken before there is a warning.
 const FULL_BEFORE_WARNING: Duration = Duration::from_secs(1);

@@ -239,8 +239,8 @@ fn a_reload() {
     assert_eq!((played.reason, played.ended_at), (NotAllowed, 3000));
 }
 
-/// How many deadlines of connections are computed for a thousand requests of one peer, beside `idle` other peers.
-fn deadlines_computed_beside(idle: usize) -> u64 {
+/// How many deadlines of connections are computed for a thousand requests of one peer, with `idle` other peers.
+fn deadlines_computed_with(idle: usize) -> u64 {
     let computed = |requests: u64| {
         let mut peers: Vec<Vec<Row>> = (0..idle).map(|_| Vec::new()).collect();
         peers.push((1..=requests).map(|request| (request * 10, bytes("2\n"))).collect());
@@ -253,11 +253,11 @@ fn deadlines_computed_beside(idle: usize) -> u64 {
 }
 
 // A turn of the event loop that walks through the connections must compute their deadlines to know what to do: a thousand
-// requests would compute half a million deadlines beside 500 idle connections. One deadline for each request is enough.
+// requests would compute half a million deadlines with 500 idle connections. One deadline for each request is enough.
 #[test]
-fn a_request_costs_the_same_beside_many_idle_connections() {
+fn a_request_costs_the_same_with_many_idle_connections() {
     for idle in [10, 500] {
-        assert_eq!(deadlines_computed_beside(idle), 1000, "beside {idle} idle connections");
+        assert_eq!(deadlines_computed_with(idle), 1000, "with {idle} idle connections");
     }
 }
 

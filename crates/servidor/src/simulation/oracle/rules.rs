@@ -9,7 +9,7 @@ use crate::simulation::world::{MILLISECOND, SECOND};
 pub(crate) struct Rules {
     pub(crate) max_connections: usize,
     pub(crate) refuses: bool,
-    /// Whether 192.0.2.0/24 is in `allow`, beside loopback.
+    /// Whether 192.0.2.0/24 is in `allow`, in addition to loopback.
     pub(crate) allows_guests: bool,
     pub(crate) unterminated_wait: u64,
     pub(crate) idle_timeout: u64,
