@@ -14,7 +14,6 @@ use super::export::{self, HdrFile};
 use super::flags::Options;
 use super::report::Report;
 use super::watch::watch;
-use crate::round::failure::Failure;
 use crate::round::connect;
 use crate::round::failure::Failure;
 use crate::settings::{PROGRAM, Settings};

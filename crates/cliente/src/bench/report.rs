@@ -8,8 +8,8 @@ use daemon::plural::Plural;
 use super::distribution::Distribution;
 use super::limit::Limit;
 use super::{Load, MOST_CONNECTIONS_PER_SECOND, Outcome, float};
-use crate::round::failure::Reason;
 use crate::observe::report::Short;
+use crate::round::failure::Reason;
 use crate::targets::target::Target;
 
 /// The width of a terminal.
