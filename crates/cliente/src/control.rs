@@ -14,6 +14,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use protocol::{MAX_DIGITS, Number, answer};
 
 use crate::draw::draw;
+use crate::observe::Observers;
+use crate::observe::history::CAPACITY;
 use crate::probe::Context;
 use crate::round::{Options, Outcome, Session};
 use crate::schedule::Schedule;
@@ -110,7 +112,7 @@ pub(crate) async fn control(address: SocketAddr, mut context: Context) {
             () = context.stop.cancelled() => return,
             // The sender outlives the rounds, or no setting changes any more.
             Ok(()) = context.settings.changed() => {}
-            () = rounds(&mut schedule, &mut session, options, &context.observers.own_host, &metrics) => {}
+            () = rounds(&mut schedule, &mut session, options, &context.observers, &metrics) => {}
         }
     }
 }
@@ -119,7 +121,7 @@ async fn rounds(
     schedule: &mut Schedule,
     session: &mut Session,
     options: Options,
-    own_host: &OwnHost,
+    observers: &Observers,
     metrics: &Metrics,
 ) {
     let options = Options { keep: false, ..options };
@@ -127,7 +129,8 @@ async fn rounds(
         schedule.tick().await;
         let number = draw(&mut rand::rng());
         let (outcome, _) = schedule.during(session.round(number, options)).await;
-        record(&outcome, options, own_host, metrics);
+        observers.totals.history.control.add(&outcome, CAPACITY);
+        record(&outcome, options, &observers.own_host, metrics);
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use cliente::observe::report::Report;
 use cliente::observe::totals::Totals;
 use cliente::rounds::{Inputs, Rounds, RunError};
-use cliente::settings::{Own, PROGRAM, count};
+use cliente::settings::{Own, PROGRAM, limited};
 use cliente::{bench, register_series};
 use daemon::exit::Failure;
 use daemon::http::{server, site};
@@ -54,9 +54,10 @@ async fn serve(
     let telemetry = Arc::new(Telemetry::install(PROGRAM.name));
     register_series(settings.own.target.as_slice());
     let totals = Arc::new(Totals::new(settings.common.log_events_per_second.get()));
-    let count = count(&flags);
-    let begin = |_| Report::begin(io::stdout(), settings.own.target.as_slice());
-    let report = count.map(begin).transpose().map_err(RunError::Start)?.map(Arc::new);
+    let limited = limited(&flags);
+    let (interval, targets) = (settings.own.interval.get(), settings.own.target.as_slice());
+    let begin = |limited| Report::begin(io::stdout(), limited, interval, targets);
+    let report = limited.map(begin).transpose().map_err(RunError::Start)?.map(Arc::new);
 
     let (settings, in_force) = watch::channel(Arc::new(settings));
     let watchdog = Watchdog::from_environment();
@@ -89,7 +90,7 @@ async fn serve(
         started: started.clone(),
         totals: Arc::clone(&totals),
         watchdog,
-        limited: count.zip(report.clone()),
+        limited: limited.map(|limited| limited.rounds).zip(report.clone()),
     })?;
     let running = Running { rounds, started, stop, totals, report };
     running.until_end(supervisor, tasks, &in_force).await

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::draw::draw;
+use crate::observe::report::Skip;
 use crate::observe::{Observers, Recorder};
 use crate::round::Session;
 use crate::schedule::{Epoch, Schedule};
@@ -48,13 +49,13 @@ pub(crate) async fn probe(target: Target, mut context: Context, end: Cancellatio
             }
             tick = schedule_now.tick() => tick,
         };
-        recorder.skipped(tick.skipped);
+        recorder.skipped(tick.skipped, Skip::Late);
         let round = recorder.begun(tick);
         let options = context.settings.borrow().own.round_options();
         let number = draw(&mut rand::rng());
         let (outcome, skipped) = schedule_now.during(session.round(number, options)).await;
         recorder.finished(round, &number, &outcome);
-        recorder.skipped(skipped);
+        recorder.skipped(skipped, Skip::Busy);
         left = left.map(|left| left - 1);
     }
     if end.is_cancelled() && !context.stop.is_cancelled() {

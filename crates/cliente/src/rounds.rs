@@ -14,7 +14,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{OwnHost, control, start_answering};
+use crate::control::{control, start_answering};
 use crate::observe::Observers;
 use crate::observe::report::Report;
 use crate::observe::totals::Totals;
@@ -126,7 +126,7 @@ async fn run(inputs: Inputs) -> Result<(), RunError> {
     let Inputs { mut settings, stop, started, totals, watchdog, limited } = inputs;
     let (count, report) = limited.unzip();
     let stalls = StallMeter::new().map_err(RunError::Start)?;
-    let own_host = OwnHost::default();
+    let own_host = totals.own_host.clone();
     let observers = Observers { totals, started, report, own_host };
     let own = settings.borrow_and_update().own.clone();
     let names = own.target.as_slice().iter().map(Target::as_str);

@@ -110,12 +110,46 @@ fn a_limited_run_is_quiet_unless_flags_say_otherwise() {
     for variables in [[].as_slice(), &of_the_daemon] {
         let output = cliente(&["--check-config", "--count", "3"], variables);
         assert!(stdout(&output).contains("\nmetrics-listen = \"off\"\n"), "{output:?}");
-        assert!(stdout(&output).contains("\nlog-level = \"warn\"\n"), "{output:?}");
+        assert!(stdout(&output).contains("\nlog-level = \"warn,cliente::observe=error\"\n"), "{output:?}");
     }
     let set = ["--check-config", "--count", "3", "--metrics-listen", "127.0.0.1:1", "--log-level", "info"];
     let output = cliente(&set, &[]);
     assert!(stdout(&output).contains("\nmetrics-listen = \"127.0.0.1:1\"\n"), "{output:?}");
     assert!(stdout(&output).contains("\nlog-level = \"info\"\n"), "{output:?}");
+}
+
+#[test]
+fn a_limited_run_has_an_interval_of_a_second_unless_one_is_given() {
+    for (flags, variables, interval) in [
+        (&[][..], &[][..], "10s"),
+        (&["--count", "3"], &[], "1s"),
+        (&["--count", "3", "--interval", "5s"], &[], "5s"),
+        (&["--count", "3"], &[("CLIENTE_INTERVAL", "7s")], "7s"),
+    ] {
+        let output = cliente(&[&["--check-config"], flags].concat(), variables);
+        let expected = format!("\ninterval = \"{interval}\"\n");
+        assert!(stdout(&output).contains(&expected), "{flags:?} {variables:?}: {output:?}");
+    }
+}
+
+#[test]
+fn servers_are_named_without_a_flag() {
+    let variables = [("CLIENTE_TARGET", "variable.example:1")];
+    for flags in [&["a.example:1", "[::1]:2"][..], &["a.example:1", "--count", "3", "[::1]:2"]] {
+        let output = cliente(&[&["--check-config"], flags].concat(), &variables);
+        assert!(stdout(&output).starts_with("target = [\"a.example:1\", \"[::1]:2\"]\n"), "{output:?}");
+    }
+    for (flags, problem) in [
+        (&["a.example"][..], TARGET),
+        (&["a.example:1", "--target", "b.example:1"], "cannot be used with"),
+        (&["a.example:1", "a.example:1"], "\"a.example:1\" is given twice"),
+        (&["-q"], "--count <N>"),
+        (&["--json"], "--count <N>"),
+    ] {
+        let output = cliente(flags, &[]);
+        assert_eq!(output.status.code(), Some(78), "{flags:?}");
+        assert!(stderr(&output).contains(problem), "{problem} in {}", stderr(&output));
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
 use crate::container;
 use crate::exit::in_one_line;
+use crate::http::page::Sections;
 use crate::logging::Logging;
 use crate::metrics::telemetry::Telemetry;
 use crate::phase::Phase;
@@ -30,8 +31,8 @@ pub trait Supervised: Send + Sync {
     /// One short line with its counts, for `systemctl status`.
     fn status(&self) -> String;
 
-    /// Its sections of the page for people, in HTML.
-    fn page(&self) -> String;
+    /// Its sections of the page for people.
+    fn page(&self) -> Sections;
 
     /// Logs its state in one line.
     fn report(&self, uptime: Duration);

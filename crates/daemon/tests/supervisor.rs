@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use daemon::exit;
+use daemon::http::page::Sections;
 use daemon::http::site;
 use daemon::logging::Logging;
 use daemon::metrics::telemetry::Telemetry;
@@ -22,7 +23,7 @@ const PROGRAM: Program = Program {
     about: "Does nothing",
     extra: |command| command,
     defaults: &[],
-    implied: |_| &[],
+    implied: |_| Vec::new(),
 };
 
 daemon::settings! {
@@ -48,8 +49,8 @@ impl Supervised for Idler {
         String::new()
     }
 
-    fn page(&self) -> String {
-        String::new()
+    fn page(&self) -> Sections {
+        Sections::default()
     }
 
     fn report(&self, _uptime: Duration) {}

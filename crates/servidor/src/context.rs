@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use daemon::http::page::Sections;
 use daemon::plural::Plural;
 use daemon::supervisor::Supervised;
 use protocol::Class;
@@ -61,8 +62,8 @@ impl Supervised for Context {
         format!("{active} of {connections}, {numbers} ({large} large, {even} even, {odd} odd)")
     }
 
-    fn page(&self) -> String {
-        page::of(&self.metrics, &self.limit)
+    fn page(&self) -> Sections {
+        page::of(&self.metrics, &self.limit).into()
     }
 
     fn report(&self, uptime: Duration) {

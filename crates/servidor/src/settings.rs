@@ -19,7 +19,7 @@ pub const PROGRAM: Program = Program {
     about: "Answers each integer it is sent: itself if it has more than ten digits, else PAR or ÍMPAR.",
     extra: |command| command,
     defaults: &[],
-    implied: |_| &[],
+    implied: |_| Vec::new(),
 };
 
 daemon::settings! {

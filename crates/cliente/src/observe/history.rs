@@ -1,50 +1,341 @@
-//! The last rounds of all targets, for the page: what a person wants to see who comes after something has happened.
+//! The last rounds of each target and its state, for the page and the status line.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::round::Outcome;
 use crate::round::failure::{Failure, Reason};
 use crate::targets::target::Target;
 
-/// How many rounds are remembered.
+/// How many rounds of a target are remembered, unless there are many targets.
 pub const CAPACITY: usize = 100;
+/// How many rounds are remembered of all targets together, as long as each has its [`FEWEST`].
+const MOST: usize = 200_000;
+/// How many rounds of a target are remembered at least.
+const FEWEST: usize = 20;
+/// After so many disturbed rounds in a row the state of a target is unknown.
+const UNKNOWN_AFTER: u32 = 3;
 
-/// A round that is over.
-#[derive(Clone, Debug)]
-pub struct Past {
-    /// When it ended.
-    pub at: SystemTime,
-    /// Who was asked.
-    pub server: String,
-    /// The round trip, or why there was none.
-    pub result: Result<Duration, Reason>,
+/// The rounds of all targets, and those that this host makes with itself.
+#[derive(Debug, Default)]
+pub struct History {
+    targets: Mutex<BTreeMap<String, Arc<Rounds>>>,
+    /// How many targets there are: rounds need not wait for the lock to know it.
+    count: AtomicUsize,
+    /// The control rounds.
+    pub(crate) control: Rounds,
 }
 
-/// The last [`CAPACITY`] rounds, oldest first.
+/// The last rounds of one target. The lock is held only to add a round or to copy them.
 #[derive(Debug, Default)]
-pub struct History(Mutex<VecDeque<Past>>);
+pub struct Rounds {
+    name: String,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    past: VecDeque<Past>,
+    standing: Standing,
+}
+
+/// A round that is over, in 12 bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Past {
+    /// When it ended.
+    pub at: Second,
+    /// Its result.
+    pub result: PastResult,
+}
+
+/// The result of a round that is over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PastResult {
+    /// The round trip in seconds.
+    Right(f32),
+    /// Why it failed.
+    Failed(Reason),
+    /// This process was kept from running.
+    Disturbed,
+}
+
+/// A second of the Unix time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Second(u32);
+
+/// What is known of a target by now.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// The result of the last round that was not disturbed, and when the first of those like it ended.
+    last: Option<(Measured, Second)>,
+    /// When the last right round ended.
+    pub last_right: Option<Second>,
+    /// How many rounds have been disturbed since the last one that was not.
+    pub disturbed: u32,
+    /// How many of the rounds remembered failed.
+    pub failed: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Measured {
+    Right,
+    Failed(Reason),
+}
+
+/// The state of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The last round failed; failing since then, now for this reason.
+    Failing(Second, Reason),
+    /// No round has been measured, or the last ones were disturbed.
+    Unknown,
+    /// The last round was right; right since then.
+    Right(Second),
+}
 
 impl History {
-    /// Adds a round that has just ended, and forgets one if there are too many.
-    pub fn add(&self, target: &Target, outcome: &Outcome) {
-        let result = outcome.result.as_ref().map_err(Failure::reason).copied();
-        let past = Past { at: SystemTime::now(), server: target.as_str().to_owned(), result };
-        let mut rounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if rounds.len() == CAPACITY {
-            rounds.pop_front();
+    /// The rounds of `target`, which is probed from now on.
+    pub(crate) fn of(&self, target: &Target) -> Arc<Rounds> {
+        let name = target.as_str();
+        let mut targets = self.targets();
+        let rounds = targets
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(Rounds { name: name.to_owned(), inner: Mutex::default() }));
+        let rounds = Arc::clone(rounds);
+        self.count.store(targets.len(), Relaxed);
+        rounds
+    }
+
+    /// Forgets a target that is no longer probed, unless another probe of it has begun meanwhile.
+    pub(crate) fn forget(&self, rounds: Arc<Rounds>) {
+        let mut targets = self.targets();
+        // Those that are left are the map's and the other probe's.
+        let name = rounds.name.clone();
+        drop(rounds);
+        if targets.get(&name).is_some_and(|rounds| Arc::strong_count(rounds) == 1) {
+            targets.remove(&name);
+            self.count.store(targets.len(), Relaxed);
         }
-        rounds.push_back(past);
     }
 
-    /// The round that ended last.
-    pub fn last(&self) -> Option<Past> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).back().cloned()
+    /// The rounds of all targets, by name.
+    pub(crate) fn all(&self) -> Vec<Arc<Rounds>> {
+        self.targets().values().map(Arc::clone).collect()
     }
 
-    /// What is remembered.
-    pub fn rounds(&self) -> Vec<Past> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    /// How many rounds of each target are remembered, with as many targets as there are now.
+    pub(crate) fn capacity(&self) -> usize {
+        (MOST / self.count.load(Relaxed).max(1)).clamp(FEWEST, CAPACITY)
+    }
+
+    fn targets(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Rounds>>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rounds {
+    /// The name of the target.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Adds a round that has just ended, and forgets the oldest beyond `capacity`.
+    pub(crate) fn add(&self, outcome: &Outcome, capacity: usize) {
+        let result = match (outcome.disturbed, &outcome.result) {
+            (Some(_), _) => PastResult::Disturbed,
+            (None, Ok(round_trip)) => PastResult::Right(round_trip.as_secs_f32()),
+            (None, Err(failure)) => PastResult::Failed(Failure::reason(failure)),
+        };
+        self.inner().add(Past { at: Second::now(), result }, capacity);
+    }
+
+    /// What is known by now.
+    pub(crate) fn standing(&self) -> Standing {
+        self.inner().standing
+    }
+
+    /// The rounds that are remembered, oldest first.
+    pub(crate) fn past(&self) -> Vec<Past> {
+        self.inner().past.iter().copied().collect()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Past {
+    /// The round trip in seconds, if the round was right.
+    pub(crate) fn round_trip(&self) -> Option<f32> {
+        match self.result {
+            PastResult::Right(seconds) => Some(seconds),
+            PastResult::Failed(_) | PastResult::Disturbed => None,
+        }
+    }
+}
+
+impl Inner {
+    fn add(&mut self, past: Past, capacity: usize) {
+        while self.past.len() >= capacity {
+            let oldest = self.past.pop_front();
+            if let Some(Past { result: PastResult::Failed(_), .. }) = oldest {
+                self.standing.failed -= 1;
+            }
+        }
+        self.past.push_back(past);
+        self.standing.add(past);
+    }
+}
+
+impl Standing {
+    fn add(&mut self, Past { at, result }: Past) {
+        let measured = match result {
+            PastResult::Right(_) => Measured::Right,
+            PastResult::Failed(reason) => Measured::Failed(reason),
+            PastResult::Disturbed => {
+                self.disturbed = self.disturbed.saturating_add(1);
+                return;
+            }
+        };
+        self.disturbed = 0;
+        if measured == Measured::Right {
+            self.last_right = Some(at);
+        } else {
+            self.failed += 1;
+        }
+        let since = match self.last {
+            Some((before, since)) if before.is_right() == measured.is_right() => since,
+            _ => at,
+        };
+        self.last = Some((measured, since));
+    }
+
+    /// The state that the last rounds show.
+    pub(crate) fn state(&self) -> State {
+        match self.last {
+            _ if self.disturbed >= UNKNOWN_AFTER => State::Unknown,
+            None => State::Unknown,
+            Some((Measured::Right, since)) => State::Right(since),
+            Some((Measured::Failed(reason), since)) => State::Failing(since, reason),
+        }
+    }
+}
+
+impl Measured {
+    fn is_right(self) -> bool {
+        self == Self::Right
+    }
+}
+
+impl Second {
+    /// This second.
+    pub(crate) fn now() -> Self {
+        Self::of(SystemTime::now())
+    }
+
+    pub(crate) fn of(time: SystemTime) -> Self {
+        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self(u32::try_from(seconds).unwrap_or(u32::MAX))
+    }
+
+    /// The time from `earlier` until this.
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(self.0.saturating_sub(earlier.0).into())
+    }
+
+    /// With the date, as in RFC 3339.
+    pub(crate) fn rfc3339(self) -> String {
+        let time = UNIX_EPOCH + Duration::from_secs(self.0.into());
+        humantime::format_rfc3339_seconds(time).to_string()
+    }
+}
+
+impl From<Second> for u64 {
+    fn from(Second(seconds): Second) -> Self {
+        seconds.into()
+    }
+}
+
+/// The hours, minutes and seconds of UTC.
+impl fmt::Display for Second {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0 % 86_400;
+        write!(formatter, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The rounds of a target with these results, which ended at 18:00:00, 18:00:01 and so on.
+    pub(crate) fn rounds(name: &str, results: impl IntoIterator<Item = PastResult>) -> Arc<Rounds> {
+        let rounds = Rounds { name: name.to_owned(), inner: Mutex::default() };
+        for (result, at) in results.into_iter().zip(64_800..) {
+            rounds.inner().add(Past { at: Second(at), result }, CAPACITY);
+        }
+        Arc::new(rounds)
+    }
+
+    pub(crate) const RIGHT: PastResult = PastResult::Right(0.001);
+    pub(crate) const REFUSED: PastResult = PastResult::Failed(Reason::Refused);
+    pub(crate) const CLOSED: PastResult = PastResult::Failed(Reason::Closed);
+    use PastResult::Disturbed;
+
+    #[test]
+    fn a_state_lasts_since_the_first_round_of_its_kind() {
+        for (results, state, last_right) in [
+            (&[][..], State::Unknown, None),
+            (&[RIGHT, RIGHT], State::Right(Second(64_800)), Some(Second(64_801))),
+            (&[RIGHT, REFUSED, CLOSED], State::Failing(Second(64_801), Reason::Closed), Some(Second(64_800))),
+            (&[REFUSED, RIGHT], State::Right(Second(64_801)), Some(Second(64_801))),
+            (&[REFUSED, Disturbed], State::Failing(Second(64_800), Reason::Refused), None),
+        ] {
+            let standing = rounds("a:1", results.iter().copied()).standing();
+            assert_eq!((standing.state(), standing.last_right), (state, last_right), "{results:?}");
+        }
+    }
+
+    #[test]
+    fn rounds_that_measured_nothing_leave_the_state_unknown() {
+        let state = |results: &[PastResult]| rounds("a:1", results.iter().copied()).standing().state();
+        assert_eq!(state(&[Disturbed]), State::Unknown);
+        assert_eq!(state(&[RIGHT, Disturbed, Disturbed]), State::Right(Second(64_800)));
+        assert_eq!(state(&[RIGHT, Disturbed, Disturbed, Disturbed]), State::Unknown);
+        assert_eq!(state(&[REFUSED, Disturbed, Disturbed, Disturbed]), State::Unknown);
+        assert_eq!(state(&[Disturbed, Disturbed, Disturbed, RIGHT]), State::Right(Second(64_803)));
+    }
+
+    #[test]
+    fn the_oldest_rounds_are_forgotten() {
+        let results = [REFUSED, REFUSED].into_iter().chain([RIGHT; CAPACITY - 1]);
+        let rounds = rounds("a:1", results);
+        assert_eq!((rounds.past().len(), rounds.standing().failed), (CAPACITY, 1));
+        rounds.inner().add(Past { at: Second(0), result: CLOSED }, 3);
+        assert_eq!((rounds.past().len(), rounds.standing().failed), (3, 1));
+    }
+
+    #[test]
+    fn many_targets_have_fewer_rounds_each() {
+        let history = History::default();
+        assert_eq!((size_of::<Past>(), history.capacity()), (12, CAPACITY));
+        for target in 0..10_000 {
+            history.of(&format!("host-{target}:1").parse().unwrap());
+        }
+        assert_eq!(history.capacity(), FEWEST);
+        assert_eq!(history.all().len(), 10_000);
+    }
+
+    #[test]
+    fn a_target_is_forgotten_with_its_last_probe() {
+        let (history, target) = (History::default(), "a:1".parse().unwrap());
+        let (first, second) = (history.of(&target), history.of(&target));
+        history.forget(first);
+        assert_eq!(history.all().len(), 1);
+        history.forget(second);
+        assert!(history.all().is_empty());
     }
 }

@@ -54,21 +54,17 @@ impl Lines {
         }
     }
 
-    /// Writes all that waits and then `last`, however long that takes.
+    /// Writes all that waits and then `last`, which is told how many lines are not shown, however long that takes.
     ///
     /// # Errors
     ///
     /// If anything could not be written.
-    pub(super) fn finish(&self, last: String) -> io::Result<()> {
+    pub(super) fn finish(&self, last: impl FnOnce(u64) -> String) -> io::Result<()> {
         let State { sender, writer, not_shown } =
             std::mem::take(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(sender) = sender {
             // If it cannot be sent, the thread has ended, and says why.
-            if not_shown > 0 {
-                let _ = sender
-                    .send(format!("({not_shown} lines not shown: the output did not take them in time)\n"));
-            }
-            let _ = sender.send(last);
+            let _ = sender.send(last(not_shown));
         }
         let Some(writer) = writer else { return Ok(()) };
         writer.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes panicked")))

@@ -5,6 +5,7 @@ mod lines;
 pub(crate) mod metrics;
 pub mod report;
 pub mod totals;
+pub(crate) mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use daemon::event_within;
 use protocol::{Number, answer};
 use tokio_util::sync::CancellationToken;
 
+use self::history::Rounds;
 use self::metrics::Metrics;
-use self::report::Report;
+use self::report::{Report, Skip};
 use self::totals::{Totals, UnderWay};
 use crate::control::OwnHost;
 use crate::round::Outcome;
@@ -37,20 +39,22 @@ pub(crate) struct Observers {
 pub(crate) struct Recorder {
     target: Target,
     metrics: Metrics,
+    rounds: Arc<Rounds>,
     observers: Observers,
 }
 
 impl Recorder {
     pub(crate) fn new(target: Target, observers: Observers) -> Self {
-        Self { metrics: Metrics::register(&target), target, observers }
+        let rounds = observers.totals.history.of(&target);
+        Self { metrics: Metrics::register(&target), target, rounds, observers }
     }
 
-    pub(crate) fn skipped(&self, ticks: u64) {
+    pub(crate) fn skipped(&self, ticks: u64, why: Skip) {
         if ticks > 0 {
             self.metrics.skipped(ticks);
             self.observers.totals.skip(ticks);
             if let Some(report) = &self.observers.report {
-                report.skipped(&self.target, ticks);
+                report.skipped(&self.target, ticks, why);
             }
         }
     }
@@ -68,9 +72,7 @@ impl Recorder {
     pub(crate) fn finished(&self, under_way: UnderWay<'_>, number: &Number, outcome: &Outcome) {
         under_way.finish(outcome);
         self.metrics.finished(number, outcome);
-        if outcome.disturbed.is_none() {
-            self.observers.totals.history.add(&self.target, outcome);
-        }
+        self.rounds.add(outcome, self.observers.totals.history.capacity());
         self.log(number, outcome);
         if let Some(report) = &self.observers.report {
             report.round(&self.target, number, outcome);
@@ -80,6 +82,7 @@ impl Recorder {
     /// The target is no longer probed.
     pub(crate) fn retired(self) {
         self.metrics.retired();
+        self.observers.totals.history.forget(self.rounds);
     }
 
     fn log(&self, number: &Number, outcome: &Outcome) {

@@ -3,14 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use daemon::http::page::Sections;
 use daemon::logging::Budget;
 use daemon::plural::Plural;
 use daemon::supervisor::Supervised;
 use tracing::info;
 
-use super::history::{History, Past};
-use super::report::{Short, loss};
-use crate::page;
+use super::history::{History, PastResult, Second, State};
+use super::report::{Loss, Short};
+use super::verdict::{Line, Verdict};
+use crate::control::OwnHost;
+use crate::page::{self, View};
 use crate::round::Outcome;
 use crate::settings::Own;
 
@@ -24,6 +27,7 @@ pub struct Totals {
     disturbed: AtomicU64,
     skipped: AtomicU64,
     pub(crate) history: History,
+    pub(crate) own_host: OwnHost,
     pub(crate) completed_lines: Budget,
     pub(crate) failed_lines: Budget,
     pub(crate) disturbed_lines: Budget,
@@ -44,6 +48,7 @@ impl Totals {
             disturbed: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
             history: History::default(),
+            own_host: OwnHost::default(),
             completed_lines: Budget::new("round completed", lines_per_second),
             failed_lines: Budget::new("round failed", lines_per_second),
             disturbed_lines: Budget::new("round disturbed", lines_per_second),
@@ -82,22 +87,30 @@ impl Supervised for Totals {
 
     fn status(&self) -> String {
         let [rounds, right, failed, _, skipped] = self.counts();
-        let loss = loss(failed, right + failed);
-        let (rounds, skipped) = (Plural(rounds, "round"), Plural(skipped, "tick"));
-        let counts = format!("{rounds}, {failed} failed, {loss:.1} % loss, {skipped} skipped");
-        match self.history.last() {
-            Some(Past { server, result: Ok(time), .. }) => {
-                format!("{counts}; last: {server} in {}", Short(time))
-            }
-            Some(Past { server, result: Err(reason), .. }) => {
-                format!("{counts}; last: {server} {}", reason.as_str())
-            }
-            None => counts,
+        let (loss, rounds) = (Loss { failed, right }, Plural(rounds, "round"));
+        let counts = format!("{rounds}, {failed} failed, {loss}, {} skipped", Plural(skipped, "tick"));
+        let own_host = if self.own_host.is_in_trouble() { "this host is in trouble; " } else { "" };
+        let verdict = Verdict::of(self.history.all());
+        let line = Line(&verdict);
+        if let [(only, standing)] = verdict.targets.as_slice()
+            && let State::Right(_) = standing.state()
+            && let Some(PastResult::Right(seconds)) = only.past().last().map(|past| past.result)
+        {
+            let last = Short(Duration::from_secs_f32(seconds));
+            return format!("{own_host}{verdict}; {counts}; last: {} in {last}", only.name());
         }
+        format!("{own_host}{line}; {counts}")
     }
 
-    fn page(&self) -> String {
-        page::of(self.counts(), &self.history.rounds())
+    fn page(&self) -> Sections {
+        page::of(&View {
+            counts: self.counts(),
+            verdict: &Verdict::of(self.history.all()),
+            control: &self.history.control,
+            own_host_in_trouble: self.own_host.is_in_trouble(),
+            capacity: self.history.capacity(),
+            now: Second::now(),
+        })
     }
 
     fn report(&self, uptime: Duration) {
@@ -135,21 +148,24 @@ mod tests {
     use crate::round::failure::Failure;
 
     #[test]
-    fn the_status_tells_the_loss_and_the_last_round() {
+    fn the_status_says_the_worst_first_and_no_loss_without_rounds() {
         let totals = Totals::new(0);
-        assert_eq!(totals.status(), "0 rounds, 0 failed, 0.0 % loss, 0 ticks skipped");
-        let target = "localhost:8888".parse().unwrap();
-        let results = [Ok(Duration::from_micros(212)), Err(Failure::Closed)];
-        let lines = results.map(|result| {
+        assert_eq!(totals.status(), "no targets; 0 rounds, 0 failed, loss unknown, 0 ticks skipped");
+        let rounds = totals.history.of(&"localhost:8888".parse().unwrap());
+        let unknown = "localhost:8888 nothing measured; 0 rounds, 0 failed, loss unknown, 0 ticks skipped";
+        assert_eq!(totals.status(), unknown);
+        let lines = [Ok(Duration::from_micros(212)), Err(Failure::Closed)].map(|result| {
             let outcome = Outcome { connect: None, result, elapsed: Duration::ZERO, disturbed: None };
             totals.begun().finish(&outcome);
-            totals.history.add(&target, &outcome);
+            rounds.add(&outcome, 2);
             let status = totals.status();
             totals.skip(1);
             status
         });
-        let right = "1 round, 0 failed, 0.0 % loss, 0 ticks skipped; last: localhost:8888 in 212 µs";
-        let failed = "2 rounds, 1 failed, 50.0 % loss, 1 tick skipped; last: localhost:8888 closed";
-        assert_eq!(lines, [right, failed]);
+        let right = "right; 1 round, 0 failed, 0.0 % loss, 0 ticks skipped; last: localhost:8888 in 212 µs";
+        assert_eq!(lines[0], right);
+        assert!(lines[1].starts_with("localhost:8888 failing since "), "{}", lines[1]);
+        let failed = " UTC: closed; 2 rounds, 1 failed, 50.0 % loss, 1 tick skipped";
+        assert!(lines[1].ends_with(failed), "{}", lines[1]);
     }
 }

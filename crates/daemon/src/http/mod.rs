@@ -3,6 +3,7 @@
 mod clients;
 pub mod health;
 mod hosts;
+mod icon;
 pub mod page;
 pub mod server;
 pub mod site;

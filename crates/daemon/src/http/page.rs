@@ -5,17 +5,19 @@
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
+use super::icon::Icon;
+pub use super::icon::Level;
 use crate::phase::Phase;
 use crate::settings::{REVISION, VERSION};
 
 const STYLE: &str = include_str!("page.css");
-/// Fetches the page again every two seconds, and shows a notice when there is no answer.
+/// Fetches the page every two seconds, changes what differs, and shows a notice when there is no answer.
 const SCRIPT: &str = include_str!("page.js");
 
 /// The page's `Content-Security-Policy`. The hashes are those of page.css and page.js; a test compares them.
 pub const POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
-    style-src 'sha256-8D7QhmReqwmpURtXrQs7xdI8Os1Wy3zMLRqWyB7AmuI='; \
-    script-src 'sha256-NfYYxidt305W17q8krhKXXRZ6DWahASgusKmPcKkOmE='; \
+    style-src 'sha256-+vBwI3o4yd7Ah6Y8j04WNAIwpmdWVSOnF23xHF5Jrh8='; \
+    script-src 'sha256-SRIrEnTSgNO+PYAOtQVhDOmmDRb/i1dihDwfqvDsAwQ='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The content of the page.
@@ -26,16 +28,48 @@ pub struct Page<'a> {
     pub phase: Phase,
     /// The time since its start.
     pub uptime: Duration,
-    /// The daemon's own sections, in HTML.
-    pub own: &'a str,
+    /// The daemon's own sections.
+    pub own: &'a Sections,
     /// The settings in force: names and values.
     pub settings: Vec<(String, String)>,
 }
 
+/// What is a daemon's own on the page.
+#[derive(Debug, Default)]
+pub struct Sections {
+    /// What it has found, if that is more than its phase: for the top, the title and the icon.
+    pub verdict: Option<(Level, String)>,
+    /// Sections, in HTML.
+    pub html: String,
+}
+
+impl From<String> for Sections {
+    fn from(html: String) -> Self {
+        Self { verdict: None, html }
+    }
+}
+
+impl Page<'_> {
+    fn level(&self) -> Level {
+        match (self.phase, &self.own.verdict) {
+            (Phase::Starting | Phase::Stopping, _) => Level::Unknown,
+            (Phase::Ready, Some((level, _))) => *level,
+            (Phase::Ready, None) => Level::Good,
+        }
+    }
+}
+
 impl Display for Page<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, uptime, own, .. } = self;
-        let (state, uptime) = (format!("{:?}", self.phase).to_lowercase(), Long(*uptime));
+        let Self { name, phase, uptime, own, .. } = self;
+        let (phase, uptime) = (format!("{phase:?}").to_lowercase(), Long(*uptime));
+        let (level, html) = (self.level(), &own.html);
+        let (class, icon, no_answer) = (level.class(), Icon(level), Icon(Level::Unknown));
+        let state = match &own.verdict {
+            Some((_, verdict)) if self.phase == Phase::Ready => verdict,
+            _ => &phase,
+        };
+        let state = Escaped(state);
         write!(
             formatter,
             r#"<!DOCTYPE html>
@@ -43,16 +77,16 @@ impl Display for Page<'_> {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name}</title>
-<link rel="icon" href="data:,">
+<title>{state} – {name}</title>
+<link rel="icon" href="{icon}" data-no-answer="{no_answer}">
 <style>{STYLE}</style>
-<noscript><meta http-equiv="refresh" content="10"></noscript>
 </head>
 <body>
-<p id="stale" role="status" hidden>No answer any more: this is how it was last.</p>
+<p id="stale" role="status" hidden></p>
+<noscript><p>Without scripts this page is as old as its last <a href="">reload</a>.</p></noscript>
 <main>
-<header><h1>{name}</h1><p class="state {state}">{state}</p><p>version {VERSION} ({REVISION}), up for {uptime}</p></header>
-{own}<section><h2>Settings in force</h2><dl class="settings">
+<header><h1>{name}</h1><p class="state {class}">{state}</p><p>version {VERSION} ({REVISION}), {phase}, up for {uptime}</p></header>
+{html}<section><h2>Settings in force</h2><dl class="settings">
 "#
         )?;
         for (name, value) in &self.settings {
@@ -94,7 +128,7 @@ pub fn shares(parts: &[(&str, u64)]) -> String {
         let _ = write!(key, r#"<li><i class="{colour}">●</i> {label} <b>{count}</b> ({width:.0} %)</li>"#);
         sum += count;
     }
-    format!("<svg class=\"bar\" aria-hidden=\"true\">{bar}</svg>\n<ul class=\"key\">{key}</ul>\n")
+    format!("<svg class=\"shares\" aria-hidden=\"true\">{bar}</svg>\n<ul class=\"key\">{key}</ul>\n")
 }
 
 /// Text in which all characters that mean something in HTML are escaped.
@@ -157,13 +191,35 @@ mod tests {
             name: "servidor",
             phase: Phase::Ready,
             uptime: Duration::from_secs(61),
-            own: &figures(&[("a < b", "1".to_owned())]),
+            own: &figures(&[("a < b", "1".to_owned())]).into(),
             settings: vec![("listen".to_owned(), "\"<script>alert('1')&\"".to_owned())],
         };
         let html = page.to_string();
         assert!(html.contains("<dd>&quot;&lt;script&gt;alert(&#39;1&#39;)&amp;&quot;</dd>"), "{html}");
         assert!(html.contains("<dt>a &lt; b</dt>"), "{html}");
         assert_eq!(html.matches("<script").count(), 1);
+    }
+
+    #[test]
+    fn the_title_and_the_icon_say_what_the_daemon_has_found() {
+        let html = |phase, verdict: Option<(Level, &str)>| {
+            let verdict = verdict.map(|(level, text)| (level, text.to_owned()));
+            let own = &Sections { verdict, html: String::new() };
+            let page = Page { name: "cliente", phase, uptime: Duration::ZERO, own, settings: Vec::new() };
+            page.to_string()
+        };
+        let failing = Some((Level::Bad, "2 of 50 failing: <b>"));
+        for (phase, verdict, title, level) in [
+            (Phase::Ready, None, "ready", Level::Good),
+            (Phase::Ready, failing, "2 of 50 failing: &lt;b&gt;", Level::Bad),
+            (Phase::Starting, failing, "starting", Level::Unknown),
+            (Phase::Stopping, None, "stopping", Level::Unknown),
+        ] {
+            let html = html(phase, verdict);
+            assert!(html.contains(&format!("<title>{title} – cliente</title>")), "{html}");
+            assert!(html.contains(&format!(r#"<p class="state {}">{title}</p>"#, level.class())), "{html}");
+            assert!(html.contains(&format!(r#"<link rel="icon" href="{}""#, Icon(level))), "{html}");
+        }
     }
 
     #[test]

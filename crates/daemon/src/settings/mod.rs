@@ -19,7 +19,7 @@ pub use error::{SettingError, SettingErrors};
 pub use near_miss::NearMiss;
 pub use print::{default_config, effective_config};
 pub use source::{Given, Source};
-pub use start::{Defaults, Extra, Program, REVISION, Start, VERSION, command, schema, start};
+pub use start::{Defaults, Extra, Implied, Program, REVISION, Start, VERSION, command, schema, start};
 pub use suggestions::Suggestions;
 pub use value::{Count, List, Period, Value};
 

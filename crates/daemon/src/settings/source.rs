@@ -13,7 +13,7 @@ use super::error::{SettingError, SettingErrors};
 use super::file;
 use super::near_miss::{NearMiss, near_misses};
 use super::value::Value;
-use super::{Common, Defaults, Section, Setting, Settings};
+use super::{Common, Defaults, Implied, Section, Setting, Settings};
 
 /// The parser's message for a duplicate key. It does not name the key.
 const DUPLICATE: &str = "duplicate key";
@@ -26,7 +26,7 @@ pub struct Source {
     flags: ArgMatches,
     defaults: Defaults,
     /// Values that other flags imply.
-    implied: Defaults,
+    implied: Vec<Implied>,
     /// The settings that any source gave at the start.
     given: Vec<String>,
 }
@@ -63,7 +63,7 @@ impl Source {
         program: &'static str,
         flags: ArgMatches,
         defaults: Defaults,
-        implied: Defaults,
+        implied: Vec<Implied>,
     ) -> Self {
         let file = flags.get_one::<PathBuf>("config").cloned();
         Self { program, file, flags, defaults, implied, given: Vec::new() }
@@ -118,6 +118,7 @@ impl Source {
             let default = self.defaults.iter().find(|(name, _)| *name == setting.name);
             given.defaults.push((setting.name.clone(), default.map_or(setting.default, |(_, value)| value)));
         }
+        given.implied(self.implied.iter().filter(|implied| !implied.wins));
         if let Some(path) = &self.file {
             match read(path) {
                 Ok(text) => given.file(path, &text, schema),
@@ -134,10 +135,7 @@ impl Source {
                 given.variable(setting, &name, value);
             }
         }
-        for (name, value) in self.implied {
-            let (setting, text, place) = ((*name).to_owned(), Ok((*value).to_owned()), String::new());
-            given.written.push(Written { setting, text, place, order: Order::Flag });
-        }
+        given.implied(self.implied.iter().filter(|implied| implied.wins));
         for setting in schema {
             if self.flags.value_source(&setting.name) == Some(ValueSource::CommandLine) {
                 let values: Vec<&str> = self
@@ -177,6 +175,15 @@ impl Given {
             }
         }
         value
+    }
+
+    fn implied<'a>(&mut self, all: impl Iterator<Item = &'a Implied>) {
+        self.written.extend(all.map(|Implied { setting, value, .. }| Written {
+            setting: (*setting).to_owned(),
+            text: Ok(value.clone()),
+            place: String::new(),
+            order: Order::Flag,
+        }));
     }
 
     fn variable(&mut self, setting: &Setting, name: &str, value: OsString) {

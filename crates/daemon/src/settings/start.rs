@@ -24,8 +24,19 @@ pub struct Program {
     pub extra: Extra,
     /// Defaults that differ from the declared ones.
     pub defaults: Defaults,
-    /// Values that flags imply. They win over variables and the file. Only the setting's own flag wins over them.
-    pub implied: fn(&ArgMatches) -> Defaults,
+    /// Values that flags imply.
+    pub implied: fn(&ArgMatches) -> Vec<Implied>,
+}
+
+/// A value that follows from a flag which is no setting. A flag of the setting's own wins over it.
+#[derive(Clone, Debug)]
+pub struct Implied {
+    /// The name of the setting.
+    pub setting: &'static str,
+    /// The value, as it would be written on the command line.
+    pub value: String,
+    /// Whether it wins over variables and the file.
+    pub wins: bool,
 }
 
 /// Defaults by the names of their settings.
