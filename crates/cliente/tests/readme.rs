@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use testkit::papers::{READMES, compare_metrics, compare_settings};
+use testkit::docs::{READMES, compare_metrics, compare_settings};
 use testkit::{Daemon, request, scrape, wait_until};
 
 const CLIENTE: &str = env!("CARGO_BIN_EXE_cliente");

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use testkit::papers::{READMES, compare_metrics, compare_settings};
+use testkit::docs::{READMES, compare_metrics, compare_settings};
 use testkit::{Daemon, scrape};
 
 const SERVIDOR: &str = env!("CARGO_BIN_EXE_servidor");

@@ -1,4 +1,4 @@
-//! Control groups of a test's own, of both versions: cgroups(7).
+//! Control groups for tests, of both versions: cgroups(7).
 
 use std::env;
 use std::fs;

@@ -1,12 +1,12 @@
 //! Starts the real daemons in tests, talks to them, and reads their logs and metrics; never shipped.
 //!
-//! Whatever goes wrong here is a failed test, so everything panics, and says what it had seen by then.
+//! Whatever goes wrong here is a failed test, so everything panics, with what it had seen by then.
 #![expect(clippy::missing_panics_doc, reason = "a failed test is a panic")]
 
 pub mod cgroup;
 mod daemon;
+pub mod docs;
 mod http;
-pub mod papers;
 mod peer;
 mod queues;
 mod service_manager;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use daemon::{Daemon, send_signal, wait_for_exit};
-pub use http::{Metrics, Response, request, request_for, scrape, scrape_until};
+pub use http::{Metrics, Response, get, request, request_for, scrape, scrape_until};
 pub use peer::Peer;
 pub use rustix::process::Signal;
 pub use service_manager::ServiceManager;
@@ -64,17 +64,22 @@ pub fn skip(reason: &str) {
     eprintln!("skipped: {reason}");
 }
 
+/// Where a program is in `PATH`, if it is.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| candidate.is_file())
+}
+
 /// Finds a program that a test needs. A test that gets `None` returns: the line that says so is printed here.
 pub fn tool(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| candidate.is_file());
+    let found = find_program(name);
     if found.is_none() {
         skip(&format!("{name} not found"));
     }
     found
 }
 
-/// Asserts that `promtool check metrics` finds nothing to say of what was scraped.
+/// Asserts that `promtool check metrics` has no complaints about what was scraped.
 pub fn assert_promtool_is_silent(metrics: &Metrics) {
     let Some(promtool) = tool("promtool") else { return };
     let mut check = Command::new(promtool)
