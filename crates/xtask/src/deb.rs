@@ -1,11 +1,4 @@
-//! `cargo xtask deb`: the two Debian packages, with their man pages and completions, looked over by lintian.
-
-mod assets;
-mod examples;
-mod manual;
-mod roff;
-mod runbooks;
-mod synopsis;
+//! `cargo xtask deb`: the two Debian packages, with their man pages and completions, checked by lintian.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,20 +14,21 @@ pub(crate) fn command() -> clap::Command {
     clap::Command::new("deb").about("Build the Debian packages servidor and cliente")
 }
 
-pub(crate) fn run() -> anyhow::Result<()> {
-    build().map(|_| ())
-}
-
-/// Builds both packages, and tells where they are, in the order of [`PACKAGES`].
+/// Builds both packages, and returns their paths, in the order of [`PACKAGES`].
 pub(crate) fn build() -> anyhow::Result<Vec<PathBuf>> {
     let programs = build_binaries(&PACKAGES, "release")?;
-    // Wherever cargo builds. cargo-deb finds `target/release/` there as well.
     let release = programs.first().and_then(|program| program.parent()).context("two programs were built")?;
-    let target = release.parent().context("cargo builds in a folder of its target folder")?;
-    assets::write(&release.join("deb"))?;
-    let tool = cargo_deb(target)?;
-    let folder = target.join("deb");
-    let packages: Vec<PathBuf> = PACKAGES.iter().map(|name| folder.join(format!("{name}.deb"))).collect();
+    let target = release.parent().context("cargo builds in a folder of its target folder")?.to_owned();
+    // cargo-deb looks for `target/release/` wherever cargo builds; it compresses nothing that is there.
+    let generated = target.join("release/deb");
+    let mut manual = Command::new(build_binaries(&["manual"], "dev")?.remove(0));
+    manual.arg(&generated);
+    run_command(manual)?;
+    let mut gzip = Command::new("sh");
+    gzip.args(["-c", r#"gzip --best --no-name --force "$0"/*.[58]"#]).arg(&generated);
+    run_command(gzip)?;
+    let tool = cargo_deb(&target)?;
+    let packages = PACKAGES.map(|name| target.join("deb").join(format!("{name}.deb"))).to_vec();
     for (name, package) in PACKAGES.iter().zip(&packages) {
         let mut command = Command::new(&tool);
         command.args(["deb", "--no-build", "--quiet", "--package", name, "--output"]).arg(package);

@@ -51,7 +51,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         ("bench", matches) => bench::run(matches),
         ("instructions", matches) => instructions::run(matches),
         ("simulate", matches) => simulate::run(matches),
-        ("deb", _) => deb::run(),
+        ("deb", _) => deb::build().map(drop),
         (memory::INSIDE, matches) => memory::inside(matches),
         (up::TETHER, matches) => up::tether(matches),
         (name, _) => anyhow::bail!("no such subcommand: {name}"),

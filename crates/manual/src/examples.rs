@@ -1,14 +1,14 @@
-//! What the man pages show as examples.
+//! The examples of the man pages, tried by the tests.
 
 /// What a daemon's pages show.
-pub(super) struct Examples {
+pub(crate) struct Examples {
     /// What each line is for, and the line as typed.
-    pub(super) commands: &'static [(&'static str, &'static str)],
+    pub(crate) commands: &'static [(&'static str, &'static str)],
     /// A settings file.
-    pub(super) settings: &'static str,
+    pub(crate) settings: &'static str,
 }
 
-pub(super) const SERVIDOR: Examples = Examples {
+pub(crate) const SERVIDOR: Examples = Examples {
     commands: &[
         ("Serve this host and a network:", "servidor --listen 0.0.0.0:8888 --allow 127.0.0.0/8,192.0.2.0/24"),
         ("Ask by hand:", r"printf '4\n-7\n12345678901\n' | nc -N 127.0.0.1 8888"),
@@ -20,7 +20,7 @@ pub(super) const SERVIDOR: Examples = Examples {
                log-level = \"warn\"\n",
 };
 
-pub(super) const CLIENTE: Examples = Examples {
+pub(crate) const CLIENTE: Examples = Examples {
     commands: &[
         ("Ask another host ten times, and sum up:", "cliente --target servidor.example:8888 --count 10"),
         ("Ask two servers every second:", "cliente --target 192.0.2.10:8888,192.0.2.11:8888 --interval 1s"),
@@ -43,11 +43,11 @@ mod tests {
 
     use super::*;
 
-    /// Starts nothing: only reads the command line, and the file.
+    /// Reads the command lines and the file; nothing is started.
     fn is_read<S: Section>(program: &Program, examples: &Examples) {
-        let own = format!("{} ", program.name);
+        let name = format!("{} ", program.name);
         let mut tried = 0;
-        for (_, line) in examples.commands.iter().filter(|(_, line)| line.starts_with(&own)) {
+        for (_, line) in examples.commands.iter().filter(|(_, line)| line.starts_with(&name)) {
             let words = line.split(" && ").next().unwrap().split(' ');
             command::<S>(program).try_get_matches_from(words.clone()).unwrap();
             if !line.contains("--config ") && !line.contains("--check-health") {

@@ -1,8 +1,8 @@
-//! The runbooks as a page of HTML, for the links of the alerts.
+//! The runbooks as a page of HTML, which the alerts link to.
 
-use pulldown_cmark::{Options, Parser, html::push_html};
-
-use crate::readme;
+use pulldown_cmark::html::push_html;
+use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+use testkit::docs::section;
 
 const HEAD: &str = "<!doctype html>
 <html lang=\"en\">
@@ -20,34 +20,35 @@ th, td { text-align: left; vertical-align: top; padding: 0.2em 1em 0.2em 0 }
 <h1>Runbooks</h1>
 ";
 
-/// The README's section, each alert under its name in lower case.
-pub(super) fn page() -> anyhow::Result<String> {
-    let section = readme::section_text("README.md", "Runbooks")?;
-    let lines = section.lines().map(|line| match line.strip_prefix("### ") {
-        Some(alert) => format!("## {alert} {{#{}}}\n", alert.to_lowercase()),
-        None => format!("{line}\n"),
-    });
-    let markdown: String = lines.collect();
+/// The README's section. Each alert is a heading, whose id is its name in lower case.
+pub(crate) fn page() -> String {
+    let section = section("README.md", "Runbooks");
+    let mut events: Vec<Event> = Parser::new_ext(&section, Options::ENABLE_TABLES).collect();
+    for index in 1..events.len() {
+        if let (before, [Event::Text(alert), ..]) = events.split_at_mut(index)
+            && let Some(Event::Start(Tag::Heading { level, id, .. })) = before.last_mut()
+        {
+            *level = HeadingLevel::H2;
+            *id = Some(alert.to_lowercase().into());
+        } else if let Event::End(TagEnd::Heading(level)) = &mut events[index] {
+            *level = HeadingLevel::H2;
+        }
+    }
     let mut page = HEAD.to_owned();
-    push_html(
-        &mut page,
-        Parser::new_ext(&markdown, Options::ENABLE_TABLES | Options::ENABLE_HEADING_ATTRIBUTES),
-    );
-    page.push_str("</body>\n</html>\n");
-    Ok(page)
+    push_html(&mut page, events.into_iter());
+    page + "</body>\n</html>\n"
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use testkit::docs;
 
     use super::*;
-    use crate::cargo::workspace;
 
     #[test]
-    fn every_alert_links_to_its_place_in_the_page() {
-        let page = page().unwrap();
-        let rules = fs::read_to_string(workspace().join("deploy/prometheus/rules/alerts.yml")).unwrap();
+    fn every_alert_links_to_its_heading_in_the_page() {
+        let page = page();
+        let rules = docs::read("deploy/prometheus/rules/alerts.yml");
         let alerts: Vec<&str> =
             rules.lines().filter_map(|line| line.split_once("alert: ")).map(|(_, name)| name).collect();
         assert!(alerts.len() > 5);
@@ -60,7 +61,7 @@ mod tests {
 
     #[test]
     fn every_link_in_the_page_leads_somewhere_in_it() {
-        let page = page().unwrap();
+        let page = page();
         let links: Vec<&str> =
             page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(!links.is_empty());
