@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::cargo::{build, run as run_command, workspace};
+use crate::command::{build, run as run_command, target, workspace};
 use cases::Case;
 use contender::Contender;
 use table::Results;
@@ -49,7 +49,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let times = *matches.get_one::<u8>("times").context("it has a default")?;
     let processors = std::thread::available_parallelism()?.get();
     anyhow::ensure!(processors >= 2, "the server and the generator need a processor each");
-    let folder = workspace().join("target/bench");
+    let folder = target()?.join("bench");
     fs::create_dir_all(&folder)?;
     let bench = Bench {
         load: compile("epoll_load", &folder)?,

@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::cargo::find_program;
 use compose::Compose;
 use engine::Engine;
 use prometheus::Prometheus;
 use stack::Stack;
+use testkit::find_program;
 
 /// Programs, and the Debian package of each.
 const TOOLS: [(&str, &str); 5] = [

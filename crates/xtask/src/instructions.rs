@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches};
 
-use crate::cargo::{cargo, executables, workspace};
+use crate::command::{cargo, executables, workspace};
 
 /// The counts that were found in order, one line each: name, tab, count.
 const ACCEPTED: &str = "crates/protocol/benches/instructions.tsv";

@@ -1,12 +1,11 @@
-//! What people type in this repository, as `cargo xtask COMMAND`: one file a subcommand, never shipped.
+//! The commands of this repository, as `cargo xtask COMMAND`: one module per subcommand, never shipped.
 
 mod bench;
-mod cargo;
+mod command;
 mod containers;
 mod deb;
 mod instructions;
 mod memory;
-mod readme;
 mod simulate;
 mod system;
 mod test;
@@ -18,8 +17,7 @@ use anyhow::Context as _;
 use clap::{ArgMatches, Command};
 
 fn main() -> ExitCode {
-    let matches = command().get_matches();
-    match run(&matches) {
+    match run(&command().get_matches()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
@@ -31,17 +29,11 @@ fn main() -> ExitCode {
 fn command() -> Command {
     Command::new("xtask")
         .bin_name("cargo xtask")
-        .about("The workshop of servidor and cliente")
+        .about("Build, run, test and measure servidor and cliente")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(up::command())
-        .subcommand(test::command())
-        .subcommand(bench::command())
-        .subcommand(instructions::command())
-        .subcommand(simulate::command())
-        .subcommand(deb::command())
-        .subcommand(memory::inside_command())
-        .subcommand(up::tether_command())
+        .subcommands([up::command(), test::command(), bench::command(), instructions::command()])
+        .subcommands([simulate::command(), deb::command(), memory::inside_command(), up::tether_command()])
 }
 
 fn run(matches: &ArgMatches) -> anyhow::Result<()> {

@@ -13,12 +13,12 @@ use std::path::PathBuf;
 
 pub(crate) use inside::{NAME as INSIDE, command as inside_command, run as inside};
 
-use crate::cargo::{build, find_program, run as run_command, workspace};
+use crate::command::{build, missing, run as run_command, sh, skip, target, workspace};
 use crate::system::rootfs;
 use formula::{CONNECTIONS, worst_case};
 use machine::Overlay;
 
-/// Programs that make and boot a machine, and the Debian package that holds each.
+/// Programs that make and boot a machine, and the Debian package of each.
 const TOOLS: [(&str, &str); 7] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("mmdebstrap", "mmdebstrap"),
@@ -33,16 +33,19 @@ const TOOLS: [(&str, &str); 7] = [
 const SOME_CONNECTIONS: u64 = 512;
 
 pub(crate) fn run(all_connections: bool) -> anyhow::Result<()> {
-    if let Some(missing) = missing(rustix::process::geteuid().is_root(), |tool| find_program(tool).is_some())
-    {
-        return skip(&missing);
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return skip("the virtual machine needs Linux on x86-64");
     }
-    let folder = workspace().join("target/memory");
+    if let Some(reason) = missing(&TOOLS) {
+        return skip(&reason);
+    }
+    let target = target()?;
+    let folder = target.join("memory");
     fs::create_dir_all(&folder)?;
     let Some(kernel) = kernel::ensure(&folder)? else {
         return skip("apt has no linux-image-cloud-amd64");
     };
-    let root = rootfs::ensure(&workspace().join("target/system"), "bookworm")?;
+    let root = rootfs::ensure(&target.join("system"), "bookworm")?;
     let connections = if all_connections { CONNECTIONS } else { SOME_CONNECTIONS };
     let overlay = overlay(folder.join("overlay"), connections)?;
     let archive = folder.join("archive.cpio");
@@ -53,59 +56,19 @@ pub(crate) fn run(all_connections: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The release, its unit and its sockets, and what attacks them.
+/// The release, its unit and its settings, and what attacks them.
 fn overlay(folder: PathBuf, connections: u64) -> anyhow::Result<Overlay> {
     let overlay = Overlay::new(folder)?;
-    for servidor in build(&["servidor"], "release")? {
-        overlay.copy(&servidor, "usr/bin/servidor")?;
-    }
-    for file in ["servidor.service", "servidor.socket", "servidor-metrics.socket"] {
-        let unit = fs::read(workspace().join("deploy/systemd").join(file))?;
-        overlay.write(&format!("usr/lib/systemd/system/{file}"), unit)?;
-    }
+    overlay.copy(&build(&["servidor"], "release")?[0], "usr/bin/servidor")?;
+    let unit = fs::read(workspace().join("deploy/systemd/servidor.service"))?;
+    overlay.write("usr/lib/systemd/system/servidor.service", unit)?;
     overlay.write("etc/servidor/servidor.toml", format!("max-connections = {connections}\n"))?;
     if connections != CONNECTIONS {
-        let limit = worst_case(connections);
-        let drop_in = format!("[Service]\nMemoryMax={limit}\n");
+        let drop_in = format!("[Service]\nMemoryMax={}\n", worst_case(connections));
         overlay.write("etc/systemd/system/servidor.service.d/connections.conf", drop_in)?;
     }
     let xtask = overlay.path("usr/bin/xtask");
-    let mut strip = std::process::Command::new("strip");
-    strip.arg("-o").arg(&xtask).arg(std::env::current_exe()?);
-    run_command(strip)?;
+    run_command(sh("strip -o \"$1\" \"$0\"", &[&std::env::current_exe()?, &xtask]))?;
     overlay.run_at_boot(&format!("xtask {INSIDE} {connections}"))?;
     Ok(overlay)
-}
-
-fn skip(reason: &str) -> anyhow::Result<()> {
-    anyhow::ensure!(std::env::var("CI").as_deref() != Ok("true"), "CI skips nothing, and {reason}");
-    println!("skipped: {reason}");
-    Ok(())
-}
-
-fn missing(is_root: bool, is_installed: impl Fn(&str) -> bool) -> Option<String> {
-    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return Some("the virtual machine needs Linux on x86-64".to_owned());
-    }
-    if !is_root {
-        return Some("making a machine's file system needs root".to_owned());
-    }
-    let missing = TOOLS.iter().find(|(tool, _)| !is_installed(tool));
-    missing.map(|(tool, package)| format!("{tool} is missing: apt-get install {package}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_missing_is_told_in_one_line() {
-        let without_root = missing(false, |_| true).unwrap();
-        let without = missing(true, |tool| tool != "cpio").unwrap();
-        if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-            assert_eq!(missing(true, |_| true), None);
-            assert_eq!(without_root, "making a machine's file system needs root");
-            assert_eq!(without, "cpio is missing: apt-get install cpio");
-        }
-    }
 }

@@ -5,40 +5,42 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches};
+use testkit::find_program;
 
-use crate::cargo::{cargo, find_program, run as run_command, shown};
+use crate::command::{cargo, run as run_command, shown, skip};
 use crate::{containers, memory, system};
 
-/// Programs that some tests need, and the Debian package that holds each.
-const TOOLS: [(&str, &str); 4] =
-    [("python3", "python3"), ("promtool", "prometheus"), ("strace", "strace"), ("valgrind", "valgrind")];
+/// Programs that some tests need, and the Debian package of each.
+const TOOLS: [(&str, &str); 5] = [
+    ("python3", "python3"),
+    ("promtool", "prometheus"),
+    ("strace", "strace"),
+    ("valgrind", "valgrind"),
+    ("groff", "groff"),
+];
 
-pub(crate) struct Step {
-    pub(crate) name: &'static str,
-    pub(crate) command: Command,
+struct Step {
+    name: &'static str,
+    command: Command,
 }
 
 pub(crate) fn command() -> clap::Command {
-    let containers = Arg::new("containers").long("containers").action(ArgAction::SetTrue);
-    let system = Arg::new("system").long("system").action(ArgAction::SetTrue).conflicts_with("containers");
-    let memory = Arg::new("memory").long("memory").action(ArgAction::SetTrue);
-    let memory = memory.conflicts_with_all(["containers", "system"]);
-    let all_connections = Arg::new("all-connections").long("all-connections").action(ArgAction::SetTrue);
+    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    let containers = flag("containers").help(
+        "Instead, test the image, the compose file, the alerts, the dashboard and the pages with Docker",
+    );
+    let system =
+        flag("system").help("Instead, install the packages in throw-away Debians, and test them there");
+    let memory = flag("memory")
+        .help("Instead, attack the memory of servidor in a virtual machine, under the shipped unit");
+    let all_connections = flag("all-connections")
+        .help("With --memory: as many connections as the unit's limits are for, not just some of them");
     clap::Command::new("test")
         .about("Check formatting, lints and docs, and run all tests")
-        .arg(containers.help(
-            "Instead, try the image, the compose file, the alerts, the dashboard and the pages with Docker",
-        ))
-        .arg(system.help("Instead, install the packages in throw-away Debians and try all that they promise"))
-        .arg(
-            memory
-                .help("Instead, attack the memory of servidor in a virtual machine, under the shipped unit"),
-        )
-        .arg(
-            all_connections
-                .requires("memory")
-                .help("With --memory: as many connections as the unit's limits are for, not a part of them"),
-        )
+        .arg(containers.conflicts_with_all(["system", "memory"]))
+        .arg(system.conflicts_with("memory"))
+        .arg(memory)
+        .arg(all_connections.requires("memory"))
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
@@ -51,7 +53,9 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     if matches.get_flag("memory") {
         return memory::run(matches.get_flag("all-connections"));
     }
-    check_tools(std::env::var("CI").as_deref() == Ok("true"), |tool| find_program(tool).is_some())?;
+    for (tool, package) in TOOLS.into_iter().filter(|(tool, _)| find_program(tool).is_none()) {
+        skip(&format!("tests that need {tool}, which is missing: apt-get install {package}"))?;
+    }
     run_steps(steps())
 }
 
@@ -78,29 +82,17 @@ fn steps() -> Vec<Step> {
     steps
 }
 
-/// Without a tool, the tests that need it say that they are skipped; in CI nothing may be skipped.
-fn check_tools(in_ci: bool, is_installed: impl Fn(&str) -> bool) -> anyhow::Result<()> {
-    for (tool, package) in TOOLS {
-        if is_installed(tool) {
-            continue;
-        }
-        anyhow::ensure!(!in_ci, "{tool} is missing, and CI skips nothing: apt-get install {package}");
-        println!("{tool} is missing: tests that need it are skipped (apt-get install {package})");
-    }
-    Ok(())
-}
-
-/// Runs the steps in order, each announced in one line, up to the first that fails; then tells what each took.
-pub(crate) fn run_steps(steps: Vec<Step>) -> anyhow::Result<()> {
-    let mut taken: Vec<(&str, Duration)> = Vec::new();
+/// Runs the steps in order, each announced in one line, up to the first that fails; then prints how long each took.
+fn run_steps(steps: Vec<Step>) -> anyhow::Result<()> {
+    let mut durations: Vec<(&str, Duration)> = Vec::new();
     for Step { name, command } in steps {
         println!("==> {name}: {}", shown(&command));
         let started = Instant::now();
         run_command(command).with_context(|| format!("{name} failed"))?;
-        taken.push((name, started.elapsed()));
+        durations.push((name, started.elapsed()));
     }
-    println!("\nAll is well:");
-    for (name, duration) in taken {
+    println!("\nAll tests passed:");
+    for (name, duration) in durations {
         println!("  {name:<14}{:>7.1} s", duration.as_secs_f64());
     }
     Ok(())
@@ -109,15 +101,6 @@ pub(crate) fn run_steps(steps: Vec<Step>) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_missing_tool_is_only_told_on_a_desk_and_ends_ci() {
-        let without_promtool = |tool: &str| tool != "promtool";
-        assert!(check_tools(false, without_promtool).is_ok());
-        assert!(check_tools(true, |_| true).is_ok());
-        let error = check_tools(true, without_promtool).unwrap_err().to_string();
-        assert_eq!(error, "promtool is missing, and CI skips nothing: apt-get install prometheus");
-    }
 
     #[test]
     fn the_first_failure_ends_the_run_and_is_named() {

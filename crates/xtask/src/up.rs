@@ -15,7 +15,7 @@ use clap::{Arg, ArgMatches};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::cargo::build;
+use crate::command::build;
 pub(crate) use process::{TETHER, tether, tether_command};
 use render::Painter;
 use session::Session;

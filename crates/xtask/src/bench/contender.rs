@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::process::rest;
-use crate::cargo::find_program;
+use testkit::find_program;
 
 /// The processors that generator and server are pinned to.
 pub(crate) const GENERATOR: usize = 0;

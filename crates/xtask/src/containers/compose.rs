@@ -5,7 +5,8 @@ use std::process::Command;
 use anyhow::ensure;
 
 use super::engine::{docker, output_of};
-use crate::cargo::{find_program, workspace};
+use crate::command::workspace;
+use testkit::find_program;
 
 /// Where everything listens unless told otherwise.
 const DEFAULTS: [&str; 7] = [

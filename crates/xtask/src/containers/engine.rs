@@ -7,7 +7,8 @@ use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{DEADLINE, wait_for};
-use crate::cargo::{find_program, shown};
+use crate::command::shown;
+use testkit::find_program;
 
 /// An engine that answers. One that was started here ends with this.
 pub(super) struct Engine {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::engine::{docker, finish, logs, output_of};
 use super::stack::{Stack, revision};
 use super::{Checks, DEADLINE, wait_for};
-use crate::cargo::workspace;
+use crate::command::workspace;
 
 /// A few megabytes; what is over it wants a reason.
 const LARGEST: u64 = 12_000_000;

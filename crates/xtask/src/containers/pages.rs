@@ -11,10 +11,10 @@ use super::engine::output_of;
 use super::http::get;
 use super::stack::Stack;
 use super::{Checks, DEADLINE, wait_for};
-use crate::cargo::workspace;
+use crate::command::target;
 
 /// Where the pictures are, for people to look at.
-const PICTURES: &str = "target/containers";
+const PICTURES: &str = "containers";
 const LARGEST_PAGE: usize = 20_000;
 
 pub(super) fn check(checks: &mut Checks, stack: &Stack) -> anyhow::Result<()> {
@@ -86,7 +86,7 @@ fn fits(
     let is_dark = paper.as_str().is_some_and(|colour| colour == "rgb(21, 21, 21)");
     ensure!(is_dark == (scheme == "dark"), "in the {scheme} scheme the paper is {paper}");
     let picture = browser.screenshot()?;
-    let folder = workspace().join(PICTURES);
+    let folder = target()?.join(PICTURES);
     fs::create_dir_all(&folder)?;
     let encoded = folder.join("picture.base64");
     fs::write(&encoded, picture)?;

@@ -13,7 +13,7 @@ use super::engine::output_of;
 use super::http::{get, percent_encoded};
 use super::stack::Stack;
 use super::{Checks, DEADLINE, wait_for};
-use crate::cargo::workspace;
+use crate::command::workspace;
 
 const FOLDER: &str = "deploy/prometheus";
 const DASHBOARD: &str = "deploy/grafana/dashboards/canary.json";

@@ -12,7 +12,7 @@ use super::compose::Compose;
 use super::engine::{docker, output_of};
 use super::http::{get, sum};
 use super::{DEADLINE, wait_for};
-use crate::cargo::workspace;
+use crate::command::workspace;
 
 /// Ten rounds a second, so that none of the short absences that are tried goes unnoticed.
 const QUICKER: &str = "services: { cliente: { environment: { CLIENTE_INTERVAL: 100ms } } }\n";

@@ -32,14 +32,9 @@ pub(super) fn worst_case(connections: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use testkit::docs::read;
 
     use super::*;
-    use crate::cargo::workspace;
-
-    fn read(file: &str) -> String {
-        fs::read_to_string(workspace().join(file)).unwrap()
-    }
 
     /// What `servidor` needs besides a file for each connection, and how many event loops the unit has files for.
     const OTHER_FILES: u64 = 256;

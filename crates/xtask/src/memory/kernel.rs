@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::cargo::run as run_command;
+use crate::command::run as run_command;
 
 /// It depends on the kernel's package of the moment.
 const METAPACKAGE: &str = "linux-image-cloud-amd64";

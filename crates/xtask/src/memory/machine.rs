@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::cargo::run as run_command;
+use crate::command::run as run_command;
 
 /// The line that ends the output.
 const END: &str = "the attacks have ended: ";
