@@ -59,10 +59,10 @@ pub(super) const ATTACKS: &[Attack] = &[
     leaving("half-close, never read, 10 times over", manner(EMPTY.split_at(100).0, TINY), 3),
 ];
 
-/// How many peers half-close, for each place. At 13 KiB each, they would end the service if the kernel kept all of them.
+/// How many peers half-close, for each connection. At 13 KiB each, they would end the service if the kernel kept all of them.
 const ORPHANS: usize = 10;
 
-/// A peer without manners.
+/// A peer that misbehaves.
 struct Peer {
     stream: TcpStream,
     /// How much of its requests has been written.
@@ -82,7 +82,7 @@ impl Peer {
         Ok(Self { stream, written: 0 })
     }
 
-    /// Does its worst for one turn. Returns whether the service still bears it.
+    /// Does its worst for one turn. Returns whether the connection is still open.
     fn take_turn(&mut self, manner: Manner) -> bool {
         if manner.reads && !self.read_all() {
             return false;
@@ -109,7 +109,7 @@ impl Peer {
     }
 }
 
-/// Peers of one manner; whoever is thrown out comes back.
+/// Peers of one manner; whoever is disconnected connects again.
 pub(super) struct Peers {
     manner: Manner,
     peers: Vec<Peer>,
@@ -121,7 +121,7 @@ impl Peers {
         Ok(Self { manner, peers })
     }
 
-    /// Everyone has a turn.
+    /// Each has a turn.
     pub(super) fn take_turns(&mut self) -> anyhow::Result<()> {
         for peer in &mut self.peers {
             if !peer.take_turn(self.manner) {
@@ -132,7 +132,7 @@ impl Peers {
     }
 }
 
-/// Peers say that they will send no more, and leave the replies where they are; then others come and do the same.
+/// Peers half-close and never read their replies; then others come and do the same.
 pub(super) fn leave_orphans(mut peers: Peers, turns: usize) -> anyhow::Result<Vec<TcpStream>> {
     let mut left = Vec::new();
     let (count, manner) = (peers.peers.len(), peers.manner);

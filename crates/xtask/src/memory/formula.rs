@@ -1,4 +1,4 @@
-//! What the service can hold at most, as SECURITY.md has it.
+//! The most memory that the service can hold, by the formula of SECURITY.md.
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

@@ -1,4 +1,4 @@
-//! What is done inside the virtual machine: each attack on a service that has just been started.
+//! What runs inside the virtual machine: each attack on a service that has just been started.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -17,7 +17,7 @@ pub(crate) const NAME: &str = "memory-attacks";
 
 const SERVICE: &str = "servidor.service";
 const GROUP: &str = "/sys/fs/cgroup/system.slice/servidor.service";
-/// What the kernel must allow for the peers' sake. Nothing of it is the service's.
+/// What the kernel must allow the peers.
 const KERNEL_SETTINGS: [(&str, &str); 3] = [
     ("ipv4/ip_local_port_range", "1024 65535"),
     ("ipv4/tcp_mem", "400000 500000 600000"),
@@ -26,9 +26,9 @@ const KERNEL_SETTINGS: [(&str, &str); 3] = [
 
 pub(crate) fn command() -> clap::Command {
     let connections = Arg::new("connections").required(true).value_parser(value_parser!(u64));
-    let only = Arg::new("only").help("Part of the names of attacks: the others are left out");
+    let only = Arg::new("only").help("Only attacks whose names contain this");
     let command =
-        clap::Command::new(NAME).hide(true).about("Attack the memory of the service of this machine");
+        clap::Command::new(NAME).hide(true).about("Attack the memory of the service on this machine");
     command.args([connections, only])
 }
 
@@ -46,14 +46,14 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             failures += 1;
         }
     }
-    anyhow::ensure!(failures == 0, "{failures} attacks did harm");
+    anyhow::ensure!(failures == 0, "{failures} attacks succeeded");
     Ok(())
 }
 
 fn try_attack(attack: &Attack, connections: u64) -> anyhow::Result<()> {
     systemctl(&["restart", SERVICE])?;
     let pid = property("MainPID")?;
-    // One place is left for a peer that behaves.
+    // One connection is left for a peer that behaves.
     let count = usize::try_from(connections - 1)?;
     let mut peers = Peers::connect(count, attack.manner)?;
     for _ in 0..attack.turns {
@@ -62,13 +62,14 @@ fn try_attack(attack: &Attack, connections: u64) -> anyhow::Result<()> {
     let orphans = if attack.leaves { leave_orphans(peers, attack.turns)? } else { Vec::new() };
     let answered = ask();
     let usage = Usage::now()?;
-    println!("{:<52}{usage}", attack.name);
+    let [peak, ..] = usage.columns;
+    println!("{:<52}{}", attack.name, usage.columns.map(|bytes| format!("{:>8}", bytes >> 10)).concat());
     answered?;
     drop(orphans);
     anyhow::ensure!(usage.oom_kills == 0, "the kernel killed it for its memory");
-    anyhow::ensure!(property("MainPID")? == pid, "it was started anew");
+    anyhow::ensure!(property("MainPID")? == pid, "it was restarted");
     let allowed = worst_case(connections);
-    anyhow::ensure!(usage.peak <= allowed, "{} KiB at the peak, of {} KiB", usage.peak >> 10, allowed >> 10);
+    anyhow::ensure!(peak <= allowed, "{} KiB at the peak, of {} KiB", peak >> 10, allowed >> 10);
     Ok(())
 }
 
@@ -83,44 +84,27 @@ fn ask() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the control group of the service holds, in bytes.
+/// What the control group of the service holds, in bytes, and how often the kernel has killed for it.
 struct Usage {
-    peak: u64,
-    current: u64,
-    anon: u64,
-    kernel: u64,
-    sock: u64,
+    columns: [u64; 5],
     oom_kills: u64,
 }
 
 impl Usage {
     fn now() -> anyhow::Result<Self> {
-        let read =
-            |file: &str| fs::read_to_string(format!("{GROUP}/{file}")).with_context(|| file.to_owned());
-        let number = |file: &str| -> anyhow::Result<u64> { Ok(read(file)?.trim().parse()?) };
-        let (stat, events) = (read("memory.stat")?, read("memory.events")?);
-        let value = |text: &str, name: &str| -> anyhow::Result<u64> {
-            let mut pairs = text.lines().filter_map(|line| line.split_once(' '));
-            let (_, value) = pairs.find(|(found, _)| *found == name).with_context(|| name.to_owned())?;
-            Ok(value.parse()?)
+        let value = |file: &str, name: &str| -> anyhow::Result<u64> {
+            let text = fs::read_to_string(format!("{GROUP}/{file}")).with_context(|| file.to_owned())?;
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+            value.with_context(|| format!("no {name} in {file}"))
         };
-        Ok(Self {
-            peak: number("memory.peak")?,
-            current: number("memory.current")?,
-            anon: value(&stat, "anon")?,
-            kernel: value(&stat, "kernel")?,
-            sock: value(&stat, "sock")?,
-            oom_kills: value(&events, "oom_kill")?,
-        })
-    }
-}
-
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for bytes in [self.peak, self.current, self.anon, self.kernel, self.sock] {
-            write!(f, "{:>8}", bytes >> 10)?;
-        }
-        Ok(())
+        let columns = [
+            value("memory.peak", "")?,
+            value("memory.current", "")?,
+            value("memory.stat", "anon ")?,
+            value("memory.stat", "kernel ")?,
+            value("memory.stat", "sock ")?,
+        ];
+        Ok(Self { columns, oom_kills: value("memory.events", "oom_kill ")? })
     }
 }
 
