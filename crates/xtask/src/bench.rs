@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: what a request, a connection and a moment of rest cost, as ratios to a loop that only echoes.
+//! `cargo xtask bench`: what a request, a connection and an idle server cost, as ratios to a loop that only echoes.
 //!
 //! All servers are measured in turn, several times over, with the same generator on the other processor: what the
-//! machine does beside it hits all alike. What counts is the server's processor time, not how long a run took.
+//! machine does besides affects all alike. What counts is the server's processor time, not how long a run took.
 
 mod cases;
 mod contender;
@@ -20,11 +20,11 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::command::{build, run as run_command, target, workspace};
-use cases::Case;
+use cases::{CASES, WAKE_UPS};
 use contender::Contender;
 use table::Results;
 
-/// Where a run puts its programs and what it found.
+/// Where a run puts its programs and its results.
 struct Bench {
     folder: PathBuf,
     load: PathBuf,
@@ -39,7 +39,7 @@ pub(crate) fn command() -> clap::Command {
     let quick = Arg::new("quick").long("quick").action(ArgAction::SetTrue);
     clap::Command::new("bench")
         .about("Measure servidor against a bare epoll loop, redis and memcached")
-        .after_help("Writes bench.md and two plots into target/bench. Needs cc, taskset and two processors.")
+        .after_help("Writes bench.md and two plots into the folder bench of cargo's target folder. Needs cc, taskset and two processors.")
         .arg(times.value_parser(value_parser!(u8).range(1..)).help("Repetitions of everything"))
         .arg(quick.help("Fewer requests, no pause to count wake-ups, and no table of flatness"))
 }
@@ -57,8 +57,9 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         haste: if quick { 10 } else { 1 },
         folder,
     };
-    let contenders = contenders(&bench)?;
-    // Whoever waits for a server to start knocks all the time: not on its processor.
+    let echo = compile("epoll_echo", &bench.folder)?;
+    let contenders = Contender::all(echo, &build(&["servidor"], "release")?[0]);
+    // Waiting for a server to start is busy work: not on its processor.
     let mut ours = CpuSet::new();
     ours.set(contender::GENERATOR);
     sched_setaffinity(None, &ours)?;
@@ -84,30 +85,19 @@ fn compile(name: &str, folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-/// The bare loop first, then who is installed, then ours.
-fn contenders(bench: &Bench) -> anyhow::Result<Vec<Contender>> {
-    let echo = compile("epoll_echo", &bench.folder)?;
-    let servidor = build(&["servidor"], "release")?.remove(0);
-    let others = [Contender::redis(), Contender::memcached()].into_iter().flatten();
-    let ours = [Contender::silent_servidor(servidor.clone()), Contender::servidor(servidor)];
-    Ok([Contender::bare(echo)].into_iter().chain(others).chain(ours).collect())
-}
-
 fn compare(bench: &Bench, contenders: &[Contender], quick: bool) -> anyhow::Result<Results> {
     let mut results = Results::new(contenders.iter().map(|contender| contender.name).collect());
-    let cases: Vec<Case> =
-        Case::MEASURED.into_iter().filter(|case| !quick || *case != Case::WakeUps).collect();
     for time in 1..=bench.times {
         println!("==> {time} of {}", bench.times);
         let start = |contender: &Contender| contender.start(&bench.folder, contender::Workers::OneProcessor);
         let servers: Vec<_> = contenders.iter().map(start).collect::<anyhow::Result<_>>()?;
-        // All are up, and rest while one is measured: the figures of one case are but seconds apart.
-        for case in &cases {
-            for (contender, server) in
-                contenders.iter().zip(&servers).filter(|(contender, _)| case.applies_to(contender))
-            {
-                let figure = case.measure(bench, contender, server).with_context(|| contender.name)?;
-                results.add(*case, contender.name, figure);
+        // All are up, and idle while one is measured: the figures of one case are only seconds apart.
+        for case in CASES.iter().filter(|case| !quick || case.name != WAKE_UPS) {
+            for (contender, server) in contenders.iter().zip(&servers) {
+                if contender.answers_unterminated || !case.needs_unterminated {
+                    let figure = (case.measure)(bench, contender, server).context(contender.name)?;
+                    results.add(case, contender.name, figure);
+                }
             }
         }
     }

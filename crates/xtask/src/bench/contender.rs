@@ -8,38 +8,40 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use testkit::find_program;
 
 use super::process::rest;
-use testkit::find_program;
 
 /// The processors that generator and server are pinned to.
 pub(crate) const GENERATOR: usize = 0;
 const SERVER: usize = 1;
 
 /// No server takes longer to start than this.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One start says little: what else the machine does takes as long.
 const STARTS: usize = 15;
 
-/// Enough for the most connections that a case opens.
-const MOST_CONNECTIONS: &str = "19000";
+/// Its connections are enough for each case; waiting for the end of a request would be no work.
+const SERVIDOR: &str = "--listen 127.0.0.1:PORT --metrics-listen 127.0.0.1:0 --max-connections 19000 \
+                        --unterminated-wait 1ms --log-level";
 
 /// A server to be measured.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     program: PathBuf,
-    arguments: fn(port: &str) -> Vec<String>,
+    /// With `PORT` in place of its port, and `''` in place of an empty word.
+    arguments: String,
     /// What it is asked, in the generator's notation; numbers of every class if `None`.
     request: Option<&'static str>,
-    /// Whether it answers a request without a line end, and closes then.
+    /// Whether it answers a request without a line end, and then closes.
     pub(crate) answers_unterminated: bool,
 }
 
 /// What a server may run on.
 #[derive(Clone, Copy)]
 pub(crate) enum Workers {
-    /// Its own, with its own default of threads.
+    /// A processor that it has to itself, with its own default of threads.
     OneProcessor,
     /// Both, which it shares with the generator.
     Two,
@@ -54,67 +56,27 @@ pub(crate) struct Server {
 }
 
 impl Contender {
-    pub(crate) fn bare(program: PathBuf) -> Self {
-        Self {
-            name: "bare epoll echo",
-            program,
-            arguments: |port| vec![port.to_owned()],
-            request: None,
-            answers_unterminated: false,
-        }
-    }
-
-    pub(crate) fn servidor(program: PathBuf) -> Self {
-        let arguments = |port: &str| {
-            let listen = format!("127.0.0.1:{port}");
-            let limit = ["--max-connections", MOST_CONNECTIONS];
-            // The wait for the end of a request is no work.
-            let wait = ["--unterminated-wait", "1ms"];
-            let metrics = ["--metrics-listen", "127.0.0.1:0"];
-            [words(&["--listen", &listen]), words(&metrics), words(&limit), words(&wait)].concat()
+    /// The bare loop first, then others that are installed, then ours; what its log lines cost is the difference between the
+    /// last two.
+    pub(crate) fn all(echo: PathBuf, servidor: &Path) -> Vec<Self> {
+        let new = |name, program: Option<PathBuf>, arguments: &str, request| {
+            let arguments = arguments.to_owned();
+            Some(Self { name, program: program?, arguments, request, answers_unterminated: false })
         };
-        Self { name: "servidor", program, arguments, request: None, answers_unterminated: true }
-    }
-
-    /// What its log lines cost is the difference to this one.
-    pub(crate) fn silent_servidor(program: PathBuf) -> Self {
-        let arguments = |port: &str| {
-            let usual = (Self::servidor(PathBuf::new()).arguments)(port);
-            [usual, words(&["--log-level", "error"])].concat()
-        };
-        Self { name: "servidor, errors only", program, arguments, request: None, answers_unterminated: true }
-    }
-
-    /// Asked for a key that is not there.
-    pub(crate) fn redis() -> Option<Self> {
-        let arguments = |port: &str| {
-            let quiet = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-            [words(&["--port", port, "--maxclients", MOST_CONNECTIONS]), words(&quiet)].concat()
-        };
-        let request = Some("*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\nx\\r\\n");
-        Some(Self {
-            name: "redis",
-            program: find_program("redis-server")?,
-            arguments,
-            request,
-            answers_unterminated: false,
-        })
-    }
-
-    /// Asked for a key that is not there, and says so: `mn` would be silent about it.
-    pub(crate) fn memcached() -> Option<Self> {
-        let arguments = |port: &str| {
-            let limit = ["-c", MOST_CONNECTIONS];
-            words(&["-l", "127.0.0.1", "-p", port, "-U", "0", "-t", "1", "-u", "root", limit[0], limit[1]])
-        };
-        let request = Some("mg x\\r\\n");
-        Some(Self {
-            name: "memcached",
-            program: find_program("memcached")?,
-            arguments,
-            request,
-            answers_unterminated: false,
-        })
+        let redis = "--port PORT --maxclients 19000 --bind 127.0.0.1 --save '' --appendonly no";
+        let memcached = "-l 127.0.0.1 -p PORT -U 0 -t 1 -u root -c 19000";
+        // Keys that are not there. `mn` of memcached would not say so.
+        let (get, meta_get) = ("*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\nx\\r\\n", "mg x\\r\\n");
+        let others = [
+            new("bare epoll echo", Some(echo), "PORT", None),
+            new("redis", find_program("redis-server"), redis, Some(get)),
+            new("memcached", find_program("memcached"), memcached, Some(meta_get)),
+        ];
+        let ours = [("servidor, errors only", "error"), ("servidor", "info")].map(|(name, level)| {
+            let contender = new(name, Some(servidor.to_owned()), &format!("{SERVIDOR} {level}"), None);
+            contender.map(|contender| Self { answers_unterminated: true, ..contender })
+        });
+        others.into_iter().chain(ours).flatten().collect()
     }
 
     /// How long it takes from its start to its first reply: the median of some starts, in seconds.
@@ -127,7 +89,8 @@ impl Contender {
 
     /// Starts it, and waits for its first reply.
     pub(crate) fn start(&self, folder: &Path, workers: Workers) -> anyhow::Result<Server> {
-        let port = free_port()?;
+        // A port that is free now: nobody else here asks for one by number.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let log = File::create(folder.join(format!("{}.log", self.name.replace(' ', "_"))))?;
         let processors = match workers {
             Workers::OneProcessor => SERVER.to_string(),
@@ -135,9 +98,10 @@ impl Contender {
         };
         let mut command = Command::new("taskset");
         command.args(["-c", &processors]).arg(&self.program);
+        let arguments = self.arguments.replace("PORT", &port.to_string());
+        command.args(arguments.split(' ').map(|word| word.trim_matches('\'')));
         // Cargo's search path for libraries, which would be searched at each start.
-        command.env_remove("LD_LIBRARY_PATH").args((self.arguments)(&port.to_string()));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.env_remove("LD_LIBRARY_PATH").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let started = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot start {}", self.name))?;
         let mut server = Server { child, port, request: self.request, start_to_first_reply: Duration::ZERO };
@@ -152,16 +116,16 @@ impl Server {
         self.child.id()
     }
 
-    fn await_first_reply(&mut self, started: Instant) -> anyhow::Result<()> {
+    fn await_first_reply(&self, started: Instant) -> anyhow::Result<()> {
         let mut stream = loop {
             match TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
                 Ok(stream) => break stream,
-                Err(error) if started.elapsed() > PATIENCE => return Err(error.into()),
-                // Trying on and on would take the server's processor from it.
+                Err(error) if started.elapsed() > DEADLINE => return Err(error.into()),
+                // Without a pause, this would take processor time from the server.
                 Err(_) => rest(Duration::from_micros(50)),
             }
         };
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
         let request = self.request.unwrap_or("7\\n").replace("\\r", "\r").replace("\\n", "\n");
         stream.write_all(request.as_bytes())?;
         anyhow::ensure!(stream.read(&mut [0; 64])? > 0, "it closed the connection");
@@ -175,13 +139,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port that is free now: nobody else here asks for one by number.
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|&word| word.to_owned()).collect()
 }

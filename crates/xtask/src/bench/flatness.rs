@@ -1,4 +1,4 @@
-//! Whether a request costs the same whoever else is there: from one connection to ten thousand, on one worker and two.
+//! Whether a request costs the same among many connections: from one to ten thousand, on one worker and two.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -13,11 +13,11 @@ const DEPTHS: [u32; 3] = [1, 16, 256];
 /// One line of the plot, and a column of the table.
 pub(crate) struct Series {
     pub(crate) name: String,
-    /// Connections, and processor time a request in nanoseconds.
+    /// Connections, and processor time per request in nanoseconds.
     pub(crate) points: Vec<(u32, Spread)>,
 }
 
-/// Processor time a request by connections, depth and workers.
+/// Processor time per request by connections, depth and workers.
 pub(crate) struct Flatness(pub(crate) Vec<Series>);
 
 /// Measures the bare loop, the first of `contenders`, and ours, the last.
@@ -60,7 +60,7 @@ pub(crate) fn measure(bench: &Bench, contenders: &[Contender]) -> anyhow::Result
 impl Display for Flatness {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.0.iter().map(|series| series.name.as_str()).collect();
-        writeln!(formatter, "\nNanoseconds of processor time a request, median:\n")?;
+        writeln!(formatter, "\nNanoseconds of processor time per request, median:\n")?;
         writeln!(formatter, "| connections | {} |", names.join(" | "))?;
         writeln!(formatter, "|---:|{}", "---:|".repeat(names.len()))?;
         for (row, connections) in CONNECTIONS.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The generator at work: `epoll_load`, which waits for a word before it begins, and once more before it ends.
+//! Runs the generator, `epoll_load`, which waits for a line before it begins, and for the end of its input before it ends.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -16,7 +16,7 @@ pub(crate) struct Shape {
     pub(crate) connections: u32,
     pub(crate) depth: u32,
     pub(crate) requests: u32,
-    /// A second; 0 is no limit.
+    /// Per second; 0 is no limit.
     pub(crate) rate: u32,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Load {
     output: BufReader<ChildStdout>,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     /// Of the server, in nanoseconds.
@@ -62,7 +62,7 @@ impl Load {
         Ok(load)
     }
 
-    /// Asks what there is to ask.
+    /// Sends all requests.
     pub(crate) fn run(&mut self, server: &Server) -> anyhow::Result<Outcome> {
         let before = cpu_time(server.id())?;
         self.input.as_mut().context("it is open until the end")?.write_all(b"\n")?;

@@ -1,8 +1,8 @@
-//! The same figures for the eye: SVG, drawn by hand, since two plots are not worth a library.
+//! The results as two plots in SVG, without a library.
 
 use std::fmt::Write as _;
 
-use super::cases::Case;
+use super::cases::{CASES, Case};
 use super::flatness::Flatness;
 use super::table::Results;
 
@@ -14,9 +14,9 @@ const MARGIN: f64 = 60.0;
 /// Bars of ratios to the bare loop, with whiskers from least to greatest.
 #[expect(clippy::cast_precision_loss, reason = "a handful of bars")]
 pub(crate) fn comparison(results: &Results) -> String {
-    let cases = [Case::Depth1, Case::Depth16, Case::Depth256, Case::Fresh];
+    let cases: Vec<&Case> = CASES.iter().filter(|case| case.is_plotted).collect();
     let greatest = cases.iter().flat_map(|case| {
-        results.contenders.iter().filter_map(|name| results.ratio(*case, name).map(|ratio| ratio.greatest))
+        results.contenders.iter().filter_map(|name| results.ratio(case, name).map(|ratio| ratio.greatest))
     });
     let top = greatest.fold(1.5, f64::max);
     let y = |ratio: f64| HEIGHT - MARGIN - ratio / top * (HEIGHT - 2.0 * MARGIN);
@@ -33,20 +33,20 @@ pub(crate) fn comparison(results: &Results) -> String {
             svg += &line(x + bar * 0.45, y(ratio.least), x + bar * 0.45, y(ratio.greatest), "#333", "");
             svg += &text(x + bar * 0.45, y(ratio.greatest) - 4.0, "middle", &format!("{:.2}", ratio.median));
         }
-        svg += &text(left + group * 0.4, HEIGHT - MARGIN + 18.0, "middle", case.name());
+        svg += &text(left + group * 0.4, HEIGHT - MARGIN + 18.0, "middle", case.name);
     }
     svg += &line(MARGIN, y(1.0), WIDTH - MARGIN, y(1.0), "#333", "4 3");
     legend(&mut svg, results.contenders.iter().copied().zip(COLOURS));
     svg + "</svg>\n"
 }
 
-/// Lines of processor time by connections, both axes logarithmic: one colour a server, one dash a depth.
+/// Lines of processor time by connections, both axes logarithmic: one colour per server, one dash per depth.
 pub(crate) fn flatness(flatness: &Flatness) -> String {
     const DASHES: [&str; 3] = ["", "6 3", "2 3"];
     let (decades, least) = (4.0, 10.0_f64);
     let x = |connections: u32| MARGIN + f64::from(connections).log10() / decades * (WIDTH - 2.0 * MARGIN);
     let y = |time: f64| HEIGHT - MARGIN - (time / least).log10() / decades * (HEIGHT - 2.0 * MARGIN);
-    let mut svg = begin("Nanoseconds of processor time a request, by open connections");
+    let mut svg = begin("Nanoseconds of processor time per request, by open connections");
     for decade in 0..=4 {
         let (connections, time) = (10_u32.pow(decade), least * 10_f64.powi(decade.cast_signed()));
         svg += &line(MARGIN, y(time), WIDTH - MARGIN, y(time), "#ddd", "");

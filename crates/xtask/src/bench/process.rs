@@ -1,4 +1,4 @@
-//! What the kernel knows of a process: its time, its memory, how often it slept; and of the machine it runs on.
+//! What the kernel counts for a process: its time, its memory, how often it slept; and the machine it runs on.
 
 use std::fs;
 use std::thread::sleep;
@@ -23,8 +23,8 @@ pub(crate) fn resident(id: u32) -> anyhow::Result<u64> {
     Ok(field(&status, "VmRSS:").context("no VmRSS")? * 1024)
 }
 
-/// A while in which nothing is asked.
-#[expect(clippy::disallowed_methods, reason = "what an idle server does is seen by leaving it alone")]
+/// Waits while nothing is asked.
+#[expect(clippy::disallowed_methods, reason = "an idle server is measured by leaving it alone")]
 pub(crate) fn rest(duration: Duration) {
     sleep(duration);
 }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_busy_thread_is_seen_to_be_busy() {
+    fn processor_time_of_a_busy_thread_is_counted() {
         let id = std::process::id();
         let before = cpu_time(id).expect("this process");
         let start = Instant::now();

@@ -1,15 +1,15 @@
-//! What was measured, as a Markdown table of medians, each with its least and its greatest.
+//! The results as a Markdown table of medians, each with its least and its greatest value.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
-use super::cases::Case;
+use super::cases::{CASES, Case};
 use super::process::machine;
 
-/// Every figure, by case and contender, one a repetition.
+/// Every figure, by case and contender, one per repetition.
 pub(crate) struct Results {
     pub(crate) contenders: Vec<&'static str>,
-    figures: BTreeMap<(Case, &'static str), Vec<f64>>,
+    figures: BTreeMap<(&'static str, &'static str), Vec<f64>>,
 }
 
 /// A middle and its spread.
@@ -49,19 +49,19 @@ impl Results {
         Self { contenders, figures: BTreeMap::new() }
     }
 
-    pub(crate) fn add(&mut self, case: Case, contender: &'static str, figure: f64) {
-        self.figures.entry((case, contender)).or_default().push(figure);
+    pub(crate) fn add(&mut self, case: &Case, contender: &'static str, figure: f64) {
+        self.figures.entry((case.name, contender)).or_default().push(figure);
     }
 
-    fn figures(&self, case: Case, contender: &'static str) -> &[f64] {
-        self.figures.get(&(case, contender)).map_or(&[], Vec::as_slice)
+    fn figures(&self, case: &Case, contender: &'static str) -> &[f64] {
+        self.figures.get(&(case.name, contender)).map_or(&[], Vec::as_slice)
     }
 
     /// A contender's figures over the bare loop's of the same repetition.
-    pub(crate) fn ratio(&self, case: Case, contender: &'static str) -> Option<Spread> {
+    pub(crate) fn ratio(&self, case: &Case, contender: &'static str) -> Option<Spread> {
         let bare = self.figures(case, self.contenders[0]);
         let pairs = self.figures(case, contender).iter().zip(bare);
-        case.is_ratio().then(|| Spread::of(pairs.map(|(figure, bare)| figure / bare)))?
+        case.is_ratio.then(|| Spread::of(pairs.map(|(figure, bare)| figure / bare)))?
     }
 }
 
@@ -71,18 +71,18 @@ impl Display for Results {
         writeln!(formatter, "{}; {times} repetitions, median (least–greatest).\n", machine())?;
         writeln!(formatter, "| | {} |", self.contenders.join(" | "))?;
         writeln!(formatter, "|---|{}", "---|".repeat(self.contenders.len()))?;
-        for case in Case::MEASURED {
+        for case in CASES {
             let cells = self.contenders.iter().enumerate().map(|(index, contender)| {
                 let absolute = || Spread::of(self.figures(case, contender).iter().copied());
                 match (self.ratio(case, contender), absolute()) {
-                    (Some(_), Some(bare)) if index == 0 => format!("1 = {bare} {}", case.unit()),
+                    (Some(_), Some(bare)) if index == 0 => format!("1 = {bare} {}", case.unit),
                     (Some(ratio), _) => format!("{ratio}"),
                     (None, Some(absolute)) => format!("{absolute}"),
                     (None, None) => "–".to_owned(),
                 }
             });
             let cells: Vec<String> = cells.collect();
-            writeln!(formatter, "| {} | {} |", case.name(), cells.join(" | "))?;
+            writeln!(formatter, "| {} | {} |", case.name, cells.join(" | "))?;
         }
         Ok(())
     }
@@ -103,12 +103,14 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_a_repetition() {
         let mut results = Results::new(vec!["bare", "ours"]);
+        let case =
+            CASES.iter().find(|case| case.name.starts_with("CPU per request")).expect("it is measured");
         // The second repetition ran while the machine was slow.
         for (bare, ours) in [(100.0, 110.0), (200.0, 220.0), (100.0, 120.0)] {
-            results.add(Case::Depth1, "bare", bare);
-            results.add(Case::Depth1, "ours", ours);
+            results.add(case, "bare", bare);
+            results.add(case, "ours", ours);
         }
-        let ratio = results.ratio(Case::Depth1, "ours").expect("it was measured");
+        let ratio = results.ratio(case, "ours").expect("it was measured");
         assert_eq!(ratio.to_string(), "1.10 (1.10–1.20)");
         let table = results.to_string();
         let row = "| CPU per request, 50 connections | 1 = 100 (100–200) ns | 1.10 (1.10–1.20) |";
