@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_mins(1);
+use super::DEADLINE;
 
 /// The browser with one tab. It ends when this is dropped.
 pub(super) struct Browser {
@@ -20,7 +19,7 @@ pub(super) struct Browser {
     messages: Receiver<Value>,
     last_id: u64,
     session: Value,
-    /// What the tab has told since it was last asked for.
+    /// What the tab has reported since the page was opened.
     events: Vec<Value>,
 }
 
@@ -96,7 +95,7 @@ impl Browser {
         Ok(answer["data"].as_str().context("no picture")?.to_owned())
     }
 
-    /// What the tab has told since the page was opened: requests, console messages, exceptions.
+    /// What the tab has reported since the page was opened: requests, console messages, exceptions.
     pub(super) fn events(&self) -> &[Value] {
         &self.events
     }
@@ -121,7 +120,7 @@ impl Browser {
     }
 
     fn receive(&self) -> anyhow::Result<Value> {
-        self.messages.recv_timeout(PATIENCE).context("chromium says nothing")
+        self.messages.recv_timeout(DEADLINE).context("chromium says nothing")
     }
 }
 

@@ -1,169 +1,114 @@
-//! The image by itself: small, nobody's, without a shell, and content with next to nothing.
+//! The image by itself: small, without root, without a shell, and with few needs.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
+use std::net::SocketAddr;
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde_json::Value;
+use testkit::Peer;
 
-use super::engine::{docker, finish, logs, output_of};
+use super::docker::{docker, inspect, logs};
 use super::stack::{Stack, revision};
-use super::{Checks, DEADLINE, wait_for};
-use crate::command::workspace;
+use super::{check, eventually, same};
+use crate::command::{output, sh};
 
-/// A few megabytes; what is over it wants a reason.
+/// A few megabytes; more needs a reason.
 const LARGEST: u64 = 12_000_000;
 /// All that the image holds. The rest of what a container shows is put there by Docker.
-const FILES: [&str; 4] = ["LICENSE-APACHE", "LICENSE-MIT", "usr/bin/cliente", "usr/bin/servidor"];
+const FILES: &str = "LICENSE-APACHE\nLICENSE-MIT\nusr/bin/cliente\nusr/bin/servidor";
 
-/// A container that is removed in the end.
-struct Container(String);
+/// Something of Docker's that is removed in the end, by these words and its name.
+struct Temporary(&'static str, String);
 
-impl Drop for Container {
+impl Drop for Temporary {
     fn drop(&mut self) {
         // It may be gone already.
-        let _ = docker(["rm", "--force", &self.0]);
+        let _ = docker(&format!("{} {}", self.0, self.1));
     }
 }
 
-pub(super) fn check(checks: &mut Checks, stack: &Stack) -> anyhow::Result<()> {
+/// A container that is started, or only created, by these words.
+fn container(words: &str) -> anyhow::Result<Temporary> {
+    Ok(Temporary("rm --force", docker(words)?))
+}
+
+pub(super) fn check_image(stack: &Stack) -> anyhow::Result<()> {
     let image = stack.image.as_str();
-    let inspected: Vec<Value> = serde_json::from_str(&docker(["image", "inspect", image])?)?;
-    let inspected = inspected.first().context("the image is there")?;
-    let size = inspected["Size"].as_u64().context("the image has a size")?;
-    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-    let megabytes = size as f64 / 1e6;
-    checks.run(&format!("the image is small: {megabytes:.1} MB"), || {
+    let size: u64 = inspect(image, "{{.Size}}")?.parse()?;
+    check(&format!("the image is small: {}.{} MB", size / 1_000_000, size / 100_000 % 10), || {
         ensure!(size < LARGEST, "{size} bytes");
         Ok(())
     })?;
-    checks.run("it runs as a number and says what it is", || {
-        let config = &inspected["Config"];
-        ensure!(config["User"] == "65532:65532", "the user is {}", config["User"]);
-        let label =
-            |name| config["Labels"][format!("org.opencontainers.image.{name}")].as_str().unwrap_or("");
-        for name in ["title", "description", "licenses", "source"] {
-            ensure!(!label(name).is_empty(), "{name} is empty");
-        }
-        let revision = revision()?;
-        ensure!(label("revision") == revision, "the revision is {:?}, not {revision}", label("revision"));
-        let version = docker(["run", "--rm", image, "servidor", "--version"])?;
-        let expected = format!("servidor {} ({})", label("version"), &revision[..12]);
-        ensure!(version == expected, "it says {version:?}, and its labels {expected:?}");
-        Ok(())
+    check("it runs as a number and says what it is", || says_what_it_is(image))?;
+    check("it holds the programs, the licences, and no shell", || {
+        let created = container(&format!("create {image}"))?;
+        let list = "docker export \"$0\" | tar -t | grep -Ev '/$|^(.dockerenv|dev/|etc/|proc/|sys/)' | sort";
+        same(output(sh(list, &[created.1.as_ref()]))?.as_str(), FILES)
     })?;
-    checks.run("it holds the programs, the licences, and no shell", || holds_nothing_else(image))?;
-    checks.run("it runs --read-only --cap-drop ALL --network none", || needs_nothing(image))?;
-    checks.run("in a clone, a build finds the revision by itself", finds_the_revision)?;
-    let network = Network::create()?;
-    checks.run("on a bridge, it says why published ports lead nowhere", || {
-        let server = network.run(image, &[])?;
-        wait_for("the log says so", DEADLINE, || {
-            Ok(logs(&server.0)?.contains("listening on loopback only").then_some(()))
+    check("it runs --read-only --cap-drop ALL --network none", || {
+        let words = format!("run --detach --read-only --cap-drop ALL --network none {image}");
+        let container = container(&words)?;
+        let confined = &container.1;
+        eventually("it is ready", || {
+            docker(&format!("exec {confined} servidor --check-health")).map(|_| true)
         })?;
+        docker(&format!("exec {confined} cliente --count 3 --interval 100ms"))?;
+        docker(&format!("stop {confined}"))?;
+        same(inspect(confined, "{{.State.ExitCode}}")?, "0")
+    })?;
+    check("in a clone, a build finds the revision by itself", finds_the_revision)?;
+    let network = format!("canary-test-{}", std::process::id());
+    let _network =
+        Temporary("network rm", docker(&format!("network create {network}")).map(|_| network.clone())?);
+    let run = |options: &str| {
+        let fixed = "--network-alias=servidor --publish=127.0.0.1::8888";
+        container(&format!("run --detach --network {network} {fixed} {options}{image}"))
+    };
+    // What a client on the network reports of one round, whether that succeeds or not.
+    let client = format!(
+        "docker run --rm --network {network} {image} cliente --count 1 --target servidor:8888 || true"
+    );
+    let report = || output(sh(&client, &[]));
+    check("on a bridge, it says why published ports lead nowhere", || {
+        let server = run("")?;
+        eventually("the log says so", || Ok(logs(&server.1)?.contains("listening on loopback only")))?;
         // Refused and not unknown: names are resolved, though the image is static.
-        let report = network.ask(image)?;
+        let report = report()?;
         ensure!(report.contains("refused"), "{report}");
         Ok(())
     })?;
-    checks.run("it is reached there when it listens and allows as the log says", || {
-        let open = ["--env=SERVIDOR_LISTEN=0.0.0.0:8888", "--env=SERVIDOR_ALLOW=0.0.0.0/0"];
-        let server = network.run(image, &open)?;
-        wait_for("a right reply", DEADLINE, || Ok(network.ask(image)?.contains("1 right").then_some(())))?;
-        let published: SocketAddr = docker(["port", &server.0, "8888/tcp"])?.parse()?;
-        let mut stream = TcpStream::connect(published)?;
-        stream.write_all(b"4\n")?;
-        let mut reply = [0; 4];
-        stream.read_exact(&mut reply)?;
-        ensure!(reply == *b"PAR\n", "the published port replies {reply:?}");
-        Ok(())
+    check("it is reached there when it listens and allows as the log says", || {
+        let server = run("--env=SERVIDOR_LISTEN=0.0.0.0:8888 --env=SERVIDOR_ALLOW=0.0.0.0/0 ")?;
+        eventually("a right reply", || Ok(report()?.contains("1 right")))?;
+        let published: SocketAddr = docker(&format!("port {} 8888/tcp", server.1))?.parse()?;
+        same(Peer::connect(published).ask("4\n"), "PAR\n")
     })
 }
 
-/// The workspace may be a worktree, in which `.git` is no folder: so it is tried in a clone.
+fn says_what_it_is(image: &str) -> anyhow::Result<()> {
+    same(inspect(image, "{{.Config.User}}")?, "65532:65532")?;
+    let labels: Value = serde_json::from_str(&inspect(image, "{{json .Config.Labels}}")?)?;
+    let label = |name| labels[format!("org.opencontainers.image.{name}")].as_str().unwrap_or_default();
+    for name in ["title", "description", "licenses", "source"] {
+        ensure!(!label(name).is_empty(), "{name} is empty");
+    }
+    let revision = revision()?;
+    same(label("revision"), revision.as_str())?;
+    let version = docker(&format!("run --rm {image} servidor --version"))?;
+    same(version, format!("servidor {} ({})", label("version"), &revision[..12]))
+}
+
+/// The workspace may be a worktree, in which `.git` is no folder: so this is tested in a clone.
 fn finds_the_revision() -> anyhow::Result<()> {
+    const BUILD: &str = r#"
+        git clone --quiet --depth=1 "file://$PWD" "$0"
+        cp Dockerfile .dockerignore "$0"
+        docker build --quiet --target sources --tag "$1" "$0" >/dev/null
+        docker run --rm "$1" cat /revision"#;
     let name = format!("canary-sources-{}", std::process::id());
     let clone = std::env::temp_dir().join(&name);
-    let found = (|| {
-        let mut git = Command::new("git");
-        git.args(["clone", "--quiet", "--depth=1"]).arg(format!("file://{}", workspace().display()));
-        git.arg(&clone);
-        output_of(git)?;
-        for file in ["Dockerfile", ".dockerignore"] {
-            fs::copy(workspace().join(file), clone.join(file))?;
-        }
-        let mut build = Command::new("docker");
-        build.args(["build", "--quiet", "--target", "sources", "--tag", &name]).arg(&clone);
-        output_of(build)?;
-        docker(["run", "--rm", &name, "cat", "/revision"])
-    })();
-    // Of these, whatever was made goes.
-    let _ = docker(["image", "rm", "--force", &name]);
+    let found = output(sh(BUILD, &[&clone, name.as_ref()]));
+    drop(Temporary("image rm --force", name));
     let _ = fs::remove_dir_all(&clone);
-    let (found, revision) = (found?, revision()?);
-    ensure!(found == revision, "it finds {found:?}, not {revision}");
-    Ok(())
-}
-
-/// A bridge with Docker's name server. It is removed in the end.
-struct Network(String);
-
-impl Network {
-    fn create() -> anyhow::Result<Self> {
-        let network = Self(format!("canary-test-{}", std::process::id()));
-        docker(["network", "create", &network.0])?;
-        Ok(network)
-    }
-
-    /// The server in a container of its own, known to others as `servidor`, its port published.
-    fn run(&self, image: &str, options: &[&str]) -> anyhow::Result<Container> {
-        let fixed = ["run", "--detach", "--network", &self.0, "--network-alias=servidor"];
-        let publish = ["--publish=127.0.0.1::8888"];
-        let all = fixed.iter().chain(&publish).chain(options).copied().chain([image]);
-        Ok(Container(docker(all)?))
-    }
-
-    /// What a client on the network reports of one round.
-    fn ask(&self, image: &str) -> anyhow::Result<String> {
-        let mut asking = Command::new("docker");
-        asking.args(["run", "--rm", "--network", &self.0, image]);
-        asking.args(["cliente", "--count", "1", "--target", "servidor:8888"]);
-        Ok(String::from_utf8(finish(asking)?.stdout)?)
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        // It is there, unless the engine is not.
-        let _ = docker(["network", "rm", &self.0]);
-    }
-}
-
-fn holds_nothing_else(image: &str) -> anyhow::Result<()> {
-    let container = Container(docker(["create", image])?);
-    let mut listing = Command::new("sh");
-    listing.args(["-c", "docker export \"$0\" | tar -t", &container.0]);
-    let listing = output_of(listing)?;
-    let added_by_docker = [".dockerenv", "dev/", "etc/", "proc/", "sys/"];
-    let mut files: Vec<&str> = listing
-        .lines()
-        .filter(|path| !path.ends_with('/') && !added_by_docker.iter().any(|added| path.starts_with(added)))
-        .collect();
-    files.sort_unstable();
-    ensure!(files == FILES, "it holds {files:?}");
-    Ok(())
-}
-
-fn needs_nothing(image: &str) -> anyhow::Result<()> {
-    let confined = ["run", "--detach", "--read-only", "--cap-drop", "ALL", "--network", "none", image];
-    let container = Container(docker(confined)?);
-    let inside = |command: &[&str]| docker(["exec", &container.0].into_iter().chain(command.iter().copied()));
-    wait_for("it is ready", DEADLINE, || inside(&["servidor", "--check-health"]).map(Some))?;
-    inside(&["cliente", "--count", "3", "--interval", "100ms"])?;
-    docker(["stop", &container.0])?;
-    let status = docker(["inspect", "--format", "{{.State.ExitCode}}", &container.0])?;
-    ensure!(status == "0", "it stopped with status {status}");
-    Ok(())
+    same(found?, revision()?)
 }

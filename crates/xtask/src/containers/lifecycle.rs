@@ -1,44 +1,41 @@
-//! The pair at work, and what becomes of the one when the other stops, is killed, or restarts.
+//! The pair at work, and what happens when one of them, the project or the engine stops, is killed, or restarts.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use testkit::{Metrics, get};
 
-use super::engine::{docker, logs};
-use super::http::{get, sum};
+use super::docker::{Engine, docker, inspect, logs};
 use super::prometheus::Prometheus;
 use super::stack::Stack;
-use super::{Checks, DEADLINE, wait_for};
+use super::{DAEMONS, check, eventually, eventually_within, same};
 
-pub(super) const DAEMONS: [&str; 2] = ["servidor", "cliente"];
 /// An alert's `for`, a scrape and an evaluation, and then as long again.
 const ALERT_DEADLINE: Duration = Duration::from_mins(4);
+const NUMBERS: &str = "cliente_numbers_total";
+const FAILURES: &str = "cliente_round_failures_total";
 
-pub(super) fn check_running(checks: &mut Checks, stack: &Stack) -> anyhow::Result<()> {
-    checks.run("rounds complete, and the host reads both daemons' metrics", || {
-        wait_for("ten right replies", DEADLINE, || {
-            let enough = stack.client_count("cliente_numbers_total", "")? >= 10;
-            Ok(enough.then_some(()))
-        })?;
-        ensure!(stack.client_count("cliente_round_failures_total", "")? == 0, "rounds failed");
-        let numbers = sum(&get(stack.servidor, "/metrics")?, "servidor_numbers_total", "")?;
+pub(super) fn check_running(stack: &Stack) -> anyhow::Result<()> {
+    check("rounds complete, and the host reads both daemons' metrics", || {
+        eventually("ten right replies", || Ok(stack.client_count(NUMBERS, &[])? >= 10))?;
+        same(stack.client_count(FAILURES, &[])?, 0)?;
+        let numbers = Metrics::parse(get(stack.servidor, "/metrics")?).sum("servidor_numbers_total", &[]);
         ensure!(numbers >= 10, "the server has counted {numbers} numbers");
         Ok(())
     })?;
-    checks.run("all are confined, healthy, and their logs rotate", || {
+    check("all are confined, healthy, and their logs rotate", || {
         for daemon in DAEMONS {
-            is_confined(&stack.inspect(daemon)?).with_context(|| format!("{daemon} is not confined"))?;
-            wait_for_health(stack, daemon)?;
+            is_confined(&stack.container(daemon)?).with_context(|| format!("{daemon} is not confined"))?;
         }
-        Ok(())
+        both_healthy(stack)
     })?;
-    checks.run("the logs are a JSON object a line", || {
+    check("the logs are a JSON object per line", || {
         let logs = DAEMONS.map(|daemon| logs(&stack.container(daemon)?));
-        let logs = logs.into_iter().collect::<anyhow::Result<String>>()?;
-        let lines: Vec<&str> = logs.lines().collect();
-        ensure!(lines.len() > 30, "only {} lines", lines.len());
-        for line in lines {
+        let logs = logs.into_iter().collect::<anyhow::Result<Vec<String>>>()?.join("\n");
+        ensure!(logs.lines().count() > 30, "only {} lines", logs.lines().count());
+        for line in logs.lines() {
             let fields: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
             ensure!(fields["message"].is_string() && fields["timestamp"].is_string(), "{line}");
         }
@@ -46,94 +43,132 @@ pub(super) fn check_running(checks: &mut Checks, stack: &Stack) -> anyhow::Resul
     })
 }
 
-fn is_confined(container: &Value) -> anyhow::Result<()> {
-    let host = &container["HostConfig"];
-    ensure!(host["ReadonlyRootfs"] == true, "it can write to its root");
-    ensure!(host["CapDrop"][0] == "ALL", "it keeps capabilities: {}", host["CapDrop"]);
-    ensure!(host["SecurityOpt"][0] == "no-new-privileges:true", "{}", host["SecurityOpt"]);
+fn is_confined(container: &str) -> anyhow::Result<()> {
+    let host: Value = serde_json::from_str(&inspect(container, "{{json .HostConfig}}")?)?;
+    same(&host["ReadonlyRootfs"], true)?;
+    same(host["CapDrop"][0].as_str(), Some("ALL"))?;
+    same(host["SecurityOpt"][0].as_str(), Some("no-new-privileges:true"))?;
     for limit in ["Memory", "PidsLimit"] {
         ensure!(host[limit].as_i64().is_some_and(|limit| limit > 0), "{limit} is {}", host[limit]);
     }
-    ensure!(host["LogConfig"]["Config"]["max-size"] == "10m", "{}", host["LogConfig"]);
-    Ok(())
+    same(host["LogConfig"]["Config"]["max-size"].as_str(), Some("10m"))
 }
 
-pub(super) fn check_stop(checks: &mut Checks, stack: &Stack, prometheus: &Prometheus) -> anyhow::Result<()> {
-    checks.run("docker stop of the server ends it with status 0", || stops(stack, "servidor"))?;
-    checks.run("the client counts that as refused, and as nothing else", || {
-        wait_for("rounds are refused", DEADLINE, || {
-            let refused = stack.client_count("cliente_round_failures_total", "reason=\"refused\"")?;
-            Ok((refused > 3).then_some(()))
-        })?;
-        let wrong = stack.client_count("cliente_round_failures_total", "reason=\"wrong_reply\"")?;
-        ensure!(wrong == 0, "{wrong} replies were wrong");
-        Ok(())
-    })?;
-    checks.run("the alert for a dead server fires", || {
-        wait_for("TargetDown fires", ALERT_DEADLINE, || {
-            Ok(prometheus.fires("TargetDown", "servidor")?.then_some(()))
-        })
-    })?;
-    checks.run("it ends when the server is back, and rounds go on", || {
-        docker(["start", &stack.container("servidor")?])?;
-        stack.wait_for_another_round()?;
-        wait_for("TargetDown has ended", ALERT_DEADLINE, || {
-            Ok((!prometheus.fires("TargetDown", "servidor")?).then_some(()))
-        })
-    })?;
-    checks.run("docker stop of the client ends it with status 0, and a start brings it back", || {
-        stops(stack, "cliente")?;
-        docker(["start", &stack.container("cliente")?])?;
+fn both_healthy(stack: &Stack) -> anyhow::Result<()> {
+    DAEMONS.iter().try_for_each(|daemon| {
+        let health = || inspect(&stack.container(daemon)?, "{{.State.Health.Status}}");
+        eventually(&format!("{daemon} is healthy"), || Ok(health()? == "healthy"))
+    })
+}
+
+pub(super) fn check_stop(stack: &Stack, prometheus: &Prometheus) -> anyhow::Result<()> {
+    let start = |daemon: &str| {
+        docker(&format!("start {}", stack.container(daemon)?))?;
         stack.wait_for_another_round()
+    };
+    check("docker stop of the server ends it with status 0", || stops(stack, "servidor"))?;
+    check("the client counts that as refused, and as nothing else", || {
+        let failures = |reason| stack.client_count(FAILURES, &[("reason", reason)]);
+        eventually("rounds are refused", || Ok(failures("refused")? > 3))?;
+        same(failures("wrong_reply")?, 0)
+    })?;
+    check("the alert for a dead server fires", || {
+        eventually_within(ALERT_DEADLINE, "TargetDown fires", || prometheus.fires("TargetDown", "servidor"))
+    })?;
+    check("it ends when the server is back, and rounds go on", || {
+        start("servidor")?;
+        eventually_within(ALERT_DEADLINE, "TargetDown has ended", || {
+            Ok(!prometheus.fires("TargetDown", "servidor")?)
+        })
+    })?;
+    check("docker stop of the client ends it with status 0, and a start brings it back", || {
+        stops(stack, "cliente")?;
+        start("cliente")
     })
 }
 
 fn stops(stack: &Stack, daemon: &str) -> anyhow::Result<()> {
-    docker(["stop", &stack.container(daemon)?])?;
-    // One that had to be killed after its grace would have 137.
-    let state = &stack.inspect(daemon)?["State"];
-    ensure!(state["Status"] == "exited" && state["ExitCode"] == 0, "{state}");
-    Ok(())
+    let container = stack.container(daemon)?;
+    docker(&format!("stop {container}"))?;
+    // One that had to be killed after its grace period would have 137.
+    same(inspect(&container, "{{.State.Status}}:{{.State.ExitCode}}")?, "exited:0")
 }
 
-pub(super) fn check_restarts(checks: &mut Checks, stack: &Stack) -> anyhow::Result<()> {
+pub(super) fn check_restarts(stack: &Stack) -> anyhow::Result<()> {
+    let now = || anyhow::Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64());
     for daemon in DAEMONS {
-        checks.run(
-            &format!("docker restart of {daemon}, ten times: each ends with status 0, and rounds go on"),
-            || {
-                let container = stack.container(daemon)?;
-                let since = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64().to_string();
-                for _ in 0..10 {
-                    docker(["restart", &container])?;
-                    stack.wait_for_another_round()?;
-                }
-                let until = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64().to_string();
-                let filter = format!("container={container}");
-                let ends = docker([
-                    "events",
-                    "--since",
-                    &since,
-                    "--until",
-                    &until,
-                    "--filter",
-                    &filter,
-                    "--filter",
-                    "event=die",
-                    "--format",
-                    "{{.Actor.Attributes.exitCode}}",
-                ])?;
-                ensure!(ends == ["0"; 10].join("\n"), "the statuses were {ends:?}");
-                Ok(())
-            },
-        )?;
+        let what =
+            format!("docker restart of {daemon}, ten times: each ends with status 0, and rounds go on");
+        check(&what, || {
+            let (container, since) = (stack.container(daemon)?, now()?);
+            for _ in 0..10 {
+                docker(&format!("restart {container}"))?;
+                stack.wait_for_another_round()?;
+            }
+            let period = format!("--since {since} --until {}", now()?);
+            let format = "--filter event=die --format {{.Actor.Attributes.exitCode}}";
+            let ends = docker(&format!("events {period} --filter container={container} {format}"))?;
+            same(ends, ["0"; 10].join("\n"))
+        })?;
     }
     Ok(())
 }
 
-pub(super) fn wait_for_health(stack: &Stack, daemon: &str) -> anyhow::Result<()> {
-    wait_for("it is healthy", DEADLINE, || {
-        let health = stack.inspect(daemon)?["State"]["Health"]["Status"].clone();
-        Ok((health == "healthy").then_some(()))
-    })
-    .with_context(|| daemon.to_owned())
+pub(super) fn check_project(stack: &Stack, engine: &mut Engine) -> anyhow::Result<()> {
+    check("the client asks from within the daemon's own container", || {
+        let report = stack.compose("exec -T cliente cliente --count 5 --interval 100ms")?;
+        ensure!(report.contains("5 rounds, 5 right"), "{report}");
+        Ok(())
+    })?;
+    for (service, suffix) in [("", ""), ("servidor", " servidor"), ("cliente", " cliente")] {
+        check(&format!("restart{suffix}: both serve, and rounds go on"), || {
+            stack.compose(format!("restart {service}").trim_end())?;
+            both_serve(stack)
+        })?;
+    }
+    for daemon in DAEMONS {
+        check(&format!("{daemon} is killed: it comes back, and rounds go on"), || {
+            kill(stack, daemon)?;
+            both_serve(stack)
+        })?;
+    }
+    check("the client's counts add up after the server is killed", || counts_add_up(stack))?;
+    if engine.is_ours() {
+        check("the engine restarts: both come back, and rounds go on", || {
+            engine.restart()?;
+            both_serve(stack)
+        })?;
+    }
+    check("after all that both are healthy", || both_healthy(stack))
+}
+
+/// Waits until both daemons' pages answer from the host, and another round has gone right.
+fn both_serve(stack: &Stack) -> anyhow::Result<()> {
+    for address in [stack.servidor, stack.cliente] {
+        eventually("it is ready", || Ok(get(address, "/-/ready").map(|_| true)?))?;
+    }
+    stack.wait_for_another_round()
+}
+
+/// Kills a container's process, and waits for the next one.
+///
+/// From outside: what `docker kill` ends counts as stopped by hand, and stays so.
+fn kill(stack: &Stack, daemon: &str) -> anyhow::Result<()> {
+    let process =
+        || anyhow::Ok(Pid::from_raw(inspect(&stack.container(daemon)?, "{{.State.Pid}}")?.parse()?));
+    let killed = process()?.context("it does not run")?;
+    kill_process(killed, Signal::KILL)?;
+    eventually("the restart policy acts", || Ok(process()?.is_some_and(|process| process != killed)))
+}
+
+fn counts_add_up(stack: &Stack) -> anyhow::Result<()> {
+    let before = stack.client_count(FAILURES, &[])?;
+    kill(stack, "servidor")?;
+    both_serve(stack)?;
+    ensure!(stack.client_count(FAILURES, &[])? > before, "no round failed while there was no server");
+    let metrics = Metrics::parse(get(stack.cliente, "/metrics")?);
+    let begun = metrics.sum("cliente_rounds_total", &[]);
+    let ended = metrics.sum(NUMBERS, &[]) + metrics.sum(FAILURES, &[]);
+    ensure!(begun == ended || begun == ended + 1, "{begun} rounds have begun, {ended} have ended");
+    Ok(())
 }

@@ -2,47 +2,51 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::ensure;
+use testkit::get;
 
 use super::browser::Browser;
-use super::engine::output_of;
-use super::http::get;
 use super::stack::Stack;
-use super::{Checks, DEADLINE, wait_for};
-use crate::command::target;
+use super::{check, eventually};
+use crate::command::{run, sh, target};
 
-/// Where the pictures are, for people to look at.
-const PICTURES: &str = "containers";
 const LARGEST_PAGE: usize = 20_000;
+/// What a page must not cause.
+const COMPLAINTS: [&str; 3] = ["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"];
 
-pub(super) fn check(checks: &mut Checks, stack: &Stack) -> anyhow::Result<()> {
-    let mut browser = checks.run("Chromium starts", Browser::start)?;
-    let browser = &mut browser;
-    wait_for("the client's chart is full", DEADLINE, || {
-        Ok((stack.client_count("cliente_numbers_total", "")? >= 100).then_some(()))
-    })?;
+pub(super) fn check_pages(stack: &Stack) -> anyhow::Result<()> {
+    // For people to look at.
+    let pictures = target()?.join("containers");
+    fs::create_dir_all(&pictures)?;
+    let mut browser = check("Chromium starts", Browser::start)?;
+    eventually(
+        "the client's chart is full",
+        || Ok(stack.client_count("cliente_numbers_total", &[])? >= 100),
+    )?;
     let newest = "document.querySelector('.chart rect:last-of-type title').textContent";
-    checks.run("the client's chart shows a hundred rounds, and goes on by itself", || {
-        opens(browser, stack.cliente, newest)?;
+    check("the client's chart shows a hundred rounds, and goes on by itself", || {
+        opens(&mut browser, stack.cliente, newest)?;
         let bars = browser.evaluate("document.querySelectorAll('.chart rect').length")?;
         ensure!(bars == 100, "{bars} bars");
         Ok(())
     })?;
     let numbers = "document.querySelectorAll('.figures dd')[2].textContent";
-    checks.run("the server's page counts by itself", || opens(browser, stack.servidor, numbers))?;
+    check("the server's page counts by itself", || opens(&mut browser, stack.servidor, numbers))?;
     for (name, address) in [("servidor", stack.servidor), ("cliente", stack.cliente)] {
         let size = get(address, "/")?.len();
-        checks.run(&format!("{name}'s page is small: {size} bytes"), || {
+        check(&format!("{name}'s page is small: {size} bytes"), || {
             ensure!(size < LARGEST_PAGE, "{size} bytes");
             Ok(())
         })?;
-        let what =
-            format!("{name}'s page fits, light and dark, also 390 pixels wide (pictures in {PICTURES})");
-        checks.run(&what, || {
+        let what = format!("{name}'s page fits, light and dark, also 390 pixels wide");
+        check(&format!("{what} (pictures in {})", pictures.display()), || {
             for (width, scheme) in [(1000, "light"), (1000, "dark"), (390, "light"), (390, "dark")] {
-                fits(browser, name, address, width, scheme)?;
+                browser.look_like(width, scheme)?;
+                fits(&mut browser, address, width, scheme)?;
+                let encoded = pictures.join(format!("{name}-{width}-{scheme}.png"));
+                decode(&browser.screenshot()?, &encoded)?;
             }
             Ok(())
         })?;
@@ -50,49 +54,39 @@ pub(super) fn check(checks: &mut Checks, stack: &Stack) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens a page, sees `changing` change, and finds that nothing was complained of or asked for elsewhere.
+/// Opens a page, sees `changing` change, and finds that there were no complaints, and no requests for anything elsewhere.
 fn opens(browser: &mut Browser, address: SocketAddr, changing: &str) -> anyhow::Result<()> {
     let url = format!("http://{address}/");
     browser.open(&url)?;
     let before = browser.evaluate(changing)?;
-    wait_for("the page changes", DEADLINE, || Ok((browser.evaluate(changing)? != before).then_some(())))?;
-    let mut asked = 0;
+    eventually("the page changes", || Ok(browser.evaluate(changing)? != before))?;
+    let mut requests = 0;
     for event in browser.events() {
-        let complaints = ["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"];
         let method = event["method"].as_str().unwrap_or_default();
-        ensure!(!complaints.contains(&method), "{event}");
+        ensure!(!COMPLAINTS.contains(&method), "{event}");
         if method == "Network.requestWillBeSent" {
             let requested = event["params"]["request"]["url"].as_str().unwrap_or_default();
             ensure!(requested == url || requested == "data:,", "it asks for {requested}");
-            asked += 1;
+            requests += 1;
         }
     }
-    ensure!(asked > 1, "the browser has not told what it asked for");
+    ensure!(requests > 1, "the browser has reported only {requests} requests");
     Ok(())
 }
 
-fn fits(
-    browser: &mut Browser,
-    name: &str,
-    address: SocketAddr,
-    width: u32,
-    scheme: &str,
-) -> anyhow::Result<()> {
-    browser.look_like(width, scheme)?;
+fn fits(browser: &mut Browser, address: SocketAddr, width: u32, scheme: &str) -> anyhow::Result<()> {
     browser.open(&format!("http://{address}/"))?;
-    let wide = browser.evaluate("document.documentElement.scrollWidth")?;
-    ensure!(wide == width, "at {width} pixels the page is {wide} wide");
-    let paper = browser.evaluate("getComputedStyle(document.body).backgroundColor")?;
-    let is_dark = paper.as_str().is_some_and(|colour| colour == "rgb(21, 21, 21)");
-    ensure!(is_dark == (scheme == "dark"), "in the {scheme} scheme the paper is {paper}");
-    let picture = browser.screenshot()?;
-    let folder = target()?.join(PICTURES);
-    fs::create_dir_all(&folder)?;
-    let encoded = folder.join("picture.base64");
-    fs::write(&encoded, picture)?;
-    let mut decode = Command::new("sh");
-    decode.args(["-c", r#"base64 --decode "$0" >"$1" && rm "$0""#]).arg(&encoded);
-    decode.arg(folder.join(format!("{name}-{width}-{scheme}.png")));
-    output_of(decode)?;
+    let found = browser.evaluate("document.documentElement.scrollWidth")?;
+    ensure!(found == width, "at {width} pixels the page is {found} wide");
+    let background = browser.evaluate("getComputedStyle(document.body).backgroundColor")?;
+    let is_dark = background == "rgb(21, 21, 21)";
+    ensure!(is_dark == (scheme == "dark"), "in the {scheme} scheme the background is {background}");
     Ok(())
+}
+
+/// Writes a picture that comes in Base64.
+fn decode(picture: &str, file: &Path) -> anyhow::Result<()> {
+    let encoded = file.with_extension("base64");
+    fs::write(&encoded, picture)?;
+    run(sh(r#"base64 --decode "$0" >"$1" && rm "$0""#, &[&encoded, file]))
 }

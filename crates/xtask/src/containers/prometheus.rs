@@ -1,4 +1,4 @@
-//! A real Prometheus with the shipped configuration: whether it takes it, and whether every expression finds something.
+//! The rules, the alerts and the dashboard, tested by promtool and by a real Prometheus.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -9,11 +9,9 @@ use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::engine::output_of;
-use super::http::{get, percent_encoded};
 use super::stack::Stack;
-use super::{Checks, DEADLINE, wait_for};
-use crate::command::workspace;
+use super::{DEADLINE, check, eventually, eventually_within, same};
+use crate::command::{output, sh, workspace};
 
 const FOLDER: &str = "deploy/prometheus";
 const DASHBOARD: &str = "deploy/grafana/dashboards/canary.json";
@@ -33,16 +31,15 @@ impl Prometheus {
         let shipped = workspace().join(FOLDER);
         let folder = std::env::temp_dir().join(format!("canary-prometheus-{}", std::process::id()));
         fs::create_dir_all(&folder)?;
-        // The daemons under test have addresses of their own.
         let mut config = fs::read_to_string(shipped.join("prometheus.yml"))?;
-        let rules = shipped.join("rules").display().to_string();
-        for (inside, outside) in [
+        // The daemons under test have addresses of their own.
+        for (shipped, tested) in [
             ("[127.0.0.1:9888]", format!("[\"{}\"]", stack.servidor)),
             ("[127.0.0.1:9889]", format!("[\"{}\"]", stack.cliente)),
-            ("- rules/", format!("- {rules}/")),
+            ("- rules/", format!("- {}/", shipped.join("rules").display())),
         ] {
-            ensure!(config.matches(inside).count() == 1, "{inside} is not in the configuration once");
-            config = config.replace(inside, &outside);
+            ensure!(config.matches(shipped).count() == 1, "{shipped} is not in the configuration once");
+            config = config.replace(shipped, &tested);
         }
         fs::write(folder.join("prometheus.yml"), config)?;
         let log = folder.join("log");
@@ -56,51 +53,48 @@ impl Prometheus {
             .context("cannot start prometheus")?;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut prometheus = Self { process, folder, address };
-        prometheus.address = wait_for("Prometheus listens", DEADLINE, || {
+        eventually("Prometheus listens", || {
             let text = fs::read_to_string(&log)?;
-            let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let line = lines.into_iter().find(|line| line["msg"] == "Listening on");
-            line.and_then(|line| line["address"].as_str()?.parse().ok()).map(Some).context(text)
+            let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let line = lines.find(|line| line["msg"] == "Listening on");
+            let address = line.and_then(|line| line["address"].as_str()?.parse().ok());
+            prometheus.address = address.context(text)?;
+            Ok(true)
         })?;
         Ok(prometheus)
     }
 
     /// Whether an alert fires for a job.
     pub(super) fn fires(&self, alert: &str, job: &str) -> anyhow::Result<bool> {
-        let data = self.ask("alerts")?;
-        let alerts = data["alerts"].as_array().context("no alerts")?;
-        Ok(alerts.iter().any(|fired| {
-            let labels = &fired["labels"];
-            labels["alertname"] == alert && labels["job"] == job && fired["state"] == "firing"
-        }))
+        let firing = self.firing()?;
+        Ok(firing.iter().any(|fired| fired["labels"]["alertname"] == alert && fired["labels"]["job"] == job))
     }
 
-    pub(super) fn check_expressions(&self, checks: &mut Checks) -> anyhow::Result<()> {
-        checks.run("Prometheus scrapes both for a minute", || {
-            wait_for("seven scrapes of both", 3 * DEADLINE, || {
-                let complete = "count(count_over_time(up[5m]) >= 7 and up == 1) == 2";
-                Ok(self.finds_something(complete)?.then_some(()))
+    /// The alerts that fire.
+    fn firing(&self) -> anyhow::Result<Vec<Value>> {
+        let alerts = self.ask("alerts", &[])?["alerts"].take();
+        let alerts = alerts.as_array().context("no alerts")?;
+        Ok(alerts.iter().filter(|alert| alert["state"] == "firing").cloned().collect())
+    }
+
+    pub(super) fn check_expressions(&self) -> anyhow::Result<()> {
+        check("Prometheus scrapes both for a minute", || {
+            eventually_within(3 * DEADLINE, "seven scrapes of both", || {
+                self.finds_something("count(count_over_time(up[5m]) >= 7 and up == 1) == 2")
             })
         })?;
         let rules = self.rules()?;
         let what = format!("all {} expressions of the rules return data", rules.len());
-        checks.run(&what, || self.all_find_something(&rules))?;
+        check(&what, || self.all_find_something(&rules))?;
         let panels = dashboard_expressions()?;
         let what = format!("all {} expressions of the dashboard return data", panels.len());
-        checks.run(&what, || self.all_find_something(&panels))?;
-        checks.run("no alert fires while all is well", || {
-            let data = self.ask("alerts")?;
-            let firing = |alert: &&Value| alert["state"] == "firing";
-            let alerts: Vec<&Value> =
-                data["alerts"].as_array().into_iter().flatten().filter(firing).collect();
-            ensure!(alerts.is_empty(), "{alerts:?}");
-            Ok(())
-        })
+        check(&what, || self.all_find_something(&panels))?;
+        check("no alert fires while all is well", || same::<_, [Value; 0]>(self.firing()?, []))
     }
 
     /// The expressions of all rules, as Prometheus has read them out of the files.
     fn rules(&self) -> anyhow::Result<Vec<String>> {
-        let data = self.ask("rules")?;
+        let data = self.ask("rules", &[])?;
         let groups = data["groups"].as_array().context("no rules")?;
         let rules = groups.iter().filter_map(|group| group["rules"].as_array()).flatten();
         let expressions = rules.filter_map(|rule| {
@@ -124,13 +118,18 @@ impl Prometheus {
 
     /// Whether there is a number among the results.
     fn finds_something(&self, expression: &str) -> anyhow::Result<bool> {
-        let data = self.ask(&format!("query?query={}", percent_encoded(expression)))?;
+        let data = self.ask("query", &[("query", expression)])?;
         let results = data["result"].as_array().context("no result")?;
         Ok(results.iter().any(|result| result["value"][1].as_str().is_some_and(|value| value != "NaN")))
     }
 
-    fn ask(&self, what: &str) -> anyhow::Result<Value> {
-        let mut answer: Value = serde_json::from_str(&get(self.address, &format!("/api/v1/{what}"))?)?;
+    fn ask(&self, what: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let url = format!("http://{}/api/v1/{what}", self.address);
+        let request = minreq::get(url).with_timeout(DEADLINE.as_secs());
+        let request =
+            parameters.iter().fold(request, |request, (name, value)| request.with_param(name, value));
+        let response = request.send()?;
+        let mut answer: Value = serde_json::from_slice(response.as_bytes())?;
         ensure!(answer["status"] == "success", "{answer}");
         Ok(answer["data"].take())
     }
@@ -138,43 +137,30 @@ impl Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        // All of these fail only if there is nothing left to do.
+        // These fail only if there is nothing left to do.
         let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
         let _ = self.process.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// What promtool says to the files, and to what the daemons show.
-pub(super) fn check_files(checks: &mut Checks, stack: &Stack) -> anyhow::Result<()> {
-    let promtool = |arguments: &[&str]| {
-        let mut command = Command::new("sh");
-        // For the shell to list the files.
-        command.args(["-c", &format!("promtool {}", arguments.join(" "))]);
-        command.current_dir(workspace().join(FOLDER));
-        output_of(command)
-    };
-    for arguments in
-        [["check", "config", "prometheus.yml"], ["check", "rules", "rules/*"], ["test", "rules", "tests/*"]]
-    {
-        checks.run(&format!("promtool {}", arguments.join(" ")), || promtool(&arguments))?;
+/// What promtool says about the files, and about the daemons' metrics.
+pub(super) fn check_files(stack: &Stack) -> anyhow::Result<()> {
+    let in_folder = |script: &str| output(sh(&format!("cd {FOLDER}; {script}"), &[]));
+    for command in ["check config prometheus.yml", "check rules rules/*", "test rules tests/*"] {
+        check(&format!("promtool {command}"), || in_folder(&format!("promtool {command}")))?;
     }
     for (name, address) in [("servidor", stack.servidor), ("cliente", stack.cliente)] {
-        checks.run(&format!("promtool check metrics has nothing to say of {name}"), || {
-            let metrics = std::env::temp_dir().join(format!("canary-metrics-{}", std::process::id()));
-            fs::write(&metrics, get(address, "/metrics")?)?;
-            let said = promtool(&["check", "metrics", "<", &metrics.display().to_string(), "2>&1"]);
-            fs::remove_file(&metrics)?;
-            let said = said?;
-            ensure!(said.is_empty(), "{said}");
+        check(&format!("promtool check metrics has no complaints about {name}"), || {
+            testkit::assert_promtool_is_silent(&testkit::scrape(address));
             Ok(())
         })?;
     }
     Ok(())
 }
 
-/// An alert's expression finds nothing as long as all is well. So each comparison tells its result in place of
-/// filtering by it; and what must not be absent must be there.
+/// An alert's expression finds nothing as long as all is well. So each comparison returns its result instead of filtering by
+/// it; and what must not be absent must be there.
 fn without_threshold(query: &str) -> String {
     if let Some(inner) = query.strip_prefix("absent(").and_then(|rest| rest.strip_suffix(')')) {
         return inner.to_owned();
@@ -220,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn every_panel_of_the_dashboard_asks_something() {
+    fn every_panel_of_the_dashboard_has_a_query() {
         let dashboard: Value =
             serde_json::from_str(&fs::read_to_string(workspace().join(DASHBOARD)).unwrap()).unwrap();
         for panel in dashboard["panels"].as_array().unwrap() {
