@@ -1,4 +1,4 @@
-//! A real daemon in a process of its own, with its log parsed while it is written.
+//! A real daemon as a child process, with its log parsed while it is written.
 
 use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
@@ -38,7 +38,7 @@ struct LogState {
 impl Daemon {
     /// Starts `binary` with `arguments`, JSON logs, and metrics on a free port unless `arguments` say otherwise.
     ///
-    /// It inherits no variables: those of whoever runs the tests are none of its business.
+    /// It inherits no variables.
     pub fn start(binary: &str, arguments: &[&str]) -> Self {
         Self::start_with(binary, arguments, &[])
     }

@@ -20,16 +20,16 @@ pub struct Response {
     pub body: String,
 }
 
-/// One request on a connection of its own.
+/// One request on a new connection.
 pub fn request(address: SocketAddr, method: &str, path: &str) -> Response {
     send(address, method, path).unwrap_or_else(|error| panic!("{method} http://{address}{path}: {error}"))
 }
 
-/// The body at `path`, for callers to whom a failure is no failed test: another status than 200 is an error, too.
+/// The body at `path`, without a panic if there is none. Another status than 200 is an error, too.
 ///
 /// # Errors
 ///
-/// Whatever came in place of the body.
+/// Why there is no body.
 pub fn get(address: SocketAddr, path: &str) -> io::Result<String> {
     let response = send(address, "GET", path).map_err(io::Error::other)?;
     if response.status == 200 {

@@ -1,4 +1,4 @@
-//! A client whose every move the test decides; nothing it does can hang for ever.
+//! A client that does only what the test says; none of it can hang forever.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
@@ -36,7 +36,7 @@ impl Peer {
         Self::from(TcpStream::from(socket))
     }
 
-    /// Connects, asks on and on, and reads no reply, until the daemon can write no more and so reads no more.
+    /// Connects, and sends requests without reading a reply, until the daemon can write no more and stops reading.
     pub fn clogged(address: SocketAddr) -> Self {
         let mut peer = Self::connect(address);
         let requests = b"123456789012345678901234567890\n".repeat(1000);

@@ -1,4 +1,4 @@
-//! What waits in the kernel between a peer and a daemon: proc_net_tcp(5).
+//! Bytes that wait in the kernel between a peer and a daemon: proc_net_tcp(5).
 
 use std::fs;
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};

@@ -1,4 +1,4 @@
-//! A service manager that reads what a daemon tells it only when the test does: sd_notify(3).
+//! A service manager that reads a daemon's messages only when the test does: sd_notify(3).
 
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;

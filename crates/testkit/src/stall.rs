@@ -1,4 +1,4 @@
-//! A daemon that stands still while its peers go on, as on a host that is suspended or overloaded.
+//! Stops a daemon while its peers go on, as on a host that is suspended or overloaded.
 
 use std::fs;
 use std::path::PathBuf;

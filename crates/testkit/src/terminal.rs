@@ -1,4 +1,4 @@
-//! A terminal that nobody sits at, for daemons that look whether they have one.
+//! A pseudo-terminal, for daemons that behave differently on a terminal.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-/// What is shown on it, and the end that a process is given.
+/// The end that shows what is written, and the end that a process is given.
 pub fn terminal() -> (File, File) {
     let screen =
         openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a free terminal");
@@ -19,7 +19,7 @@ pub fn terminal() -> (File, File) {
     (File::from(screen), terminal.expect("it is unlocked"))
 }
 
-/// A command that starts `binary` in a session of its own, with `terminal` as its controlling terminal. `setsid` is the
+/// A command that starts `binary` in a new session, with `terminal` as its controlling terminal. `setsid` is the
 /// program of that name.
 pub fn on_terminal(setsid: &Path, binary: &str, terminal: File) -> Command {
     let mut command = Command::new(setsid);

@@ -1,4 +1,4 @@
-//! `cargo xtask instructions`: counts the instructions of fixed work, which are the same each time, unlike times.
+//! `cargo xtask instructions`: counts the instructions of fixed work. Unlike times, they are the same in each run.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,9 +11,9 @@ use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::command::{cargo, executables, workspace};
 
-/// The counts that were found in order, one line each: name, tab, count.
+/// The accepted counts, one per line: name, tab, count.
 const ACCEPTED: &str = "crates/protocol/benches/instructions.tsv";
-/// How much more is still in order, in percent.
+/// How much more is still accepted, in percent.
 const TOLERANCE: u64 = 5;
 
 type Counts = BTreeMap<String, u64>;
@@ -23,19 +23,19 @@ pub(crate) fn command() -> clap::Command {
     clap::Command::new("instructions")
         .about("Count the instructions of decoding, answering and judging, and compare them with what is accepted")
         .after_help("Needs valgrind. Counts are of the pinned toolchain, on x86-64 with AVX2.")
-        .arg(accept.help("Write the counts down as those to compare with"))
+        .arg(accept.help("Accept the counts: write them to the file that is compared with"))
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let path = workspace().join(ACCEPTED);
     let accepted = parse(&fs::read_to_string(&path).with_context(|| path.display().to_string())?)?;
     let mut build = cargo(&["build", "--release", "-p", "protocol", "--bench", "instructions"]);
-    // What else is asked of the compiler here would be counted too.
+    // Flags that are set here would change the counts.
     build.env_remove("RUSTFLAGS");
     let program = executables(build, &["instructions"])?.remove(0);
     let counts = accepted.keys().map(|work| Ok((work.clone(), count(&program, work)?)));
     let counts = counts.collect::<anyhow::Result<Counts>>()?;
-    print!("{}", told(&counts, &accepted));
+    print!("{}", table(&counts, &accepted));
     if matches.get_flag("accept") {
         let lines: Vec<String> = counts.iter().map(|(work, count)| format!("{work}\t{count}\n")).collect();
         return Ok(fs::write(&path, lines.concat())?);
@@ -57,10 +57,10 @@ fn count(program: &Path, work: &str) -> anyhow::Result<u64> {
     // The size of the environment moves the stack, and the C library takes hints from it.
     let output =
         valgrind.env_clear().env("PATH", "/usr/bin:/bin").output().context("cannot start valgrind")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "valgrind failed:\n{said}");
-    let collected = said.lines().find_map(|line| line.split_once("Collected : "));
-    let count: u64 = collected.with_context(|| format!("no count in:\n{said}"))?.1.trim().parse()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "valgrind failed:\n{errors}");
+    let collected = errors.lines().find_map(|line| line.split_once("Collected : "));
+    let count: u64 = collected.with_context(|| format!("no count in:\n{errors}"))?.1.trim().parse()?;
     anyhow::ensure!(count > 0, "no function is called instructions::{work}");
     Ok(count)
 }
@@ -75,7 +75,7 @@ fn parse(text: &str) -> anyhow::Result<Counts> {
         .collect()
 }
 
-fn told(counts: &Counts, accepted: &Counts) -> String {
+fn table(counts: &Counts, accepted: &Counts) -> String {
     let mut text = String::new();
     for (work, count) in counts {
         let accepted = accepted.get(work).copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `cargo xtask up`: both daemons, built in release, side by side in one terminal until Ctrl-C.
+//! `cargo xtask up`: builds both daemons, and runs them side by side in one terminal until Ctrl-C.
 
 mod process;
 mod render;
@@ -42,7 +42,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Whatever happens, in the order in which it is dealt with.
+/// What happens to a session, in this order if at the same time.
 enum Event {
     Line(Name, String),
     Ended(Name),
@@ -56,7 +56,7 @@ pub(crate) fn command() -> clap::Command {
         .about("Build both daemons and run them side by side until Ctrl-C")
         .after_help("Other settings are given as variables: SERVIDOR_MAX_CONNECTIONS=1 cargo xtask up")
         .arg(interval.help("From one round of the client to the next"))
-        .arg(profile.help("What cargo builds with"))
+        .arg(profile.help("The profile that cargo builds with"))
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
@@ -69,7 +69,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     Session::start(&servidor, cliente, argument("interval")?, painter, sender)?.run(&events)
 }
 
-/// Whether standard output shows colours, and its user wants them: no-color.org.
+/// Whether standard output shows colours, and the user wants them: no-color.org.
 fn wants_colours() -> bool {
     io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Tries what the units forbid, and prints a line for each directive: "DIRECTIVE allowed" or "DIRECTIVE denied".
+# Tries what the units forbid, and prints one line per directive: "DIRECTIVE allowed" or "DIRECTIVE denied".
 #
-# It is run twice: without any restriction, where all must be allowed, or the try itself is broken; and under a unit's own
-# properties, where all must be denied. `hardening.rs` lays out what it looks for: files called `mark`, and /run/machine.
+# It is run twice: without any restriction, where all must be allowed, or the attempt itself is broken; and with the properties
+# of a unit, where all must be denied. `checks.sh` makes what it looks for: files called `mark`, and /run/machine.
 
 try() {
     local directive=$1 verdict=denied

@@ -1,4 +1,4 @@
-//! `cargo xtask up` with a cargo and two daemons that only pretend (`fakes/`): who is started and stopped, when, and how it ends.
+//! `cargo xtask up` with a fake cargo and two fake daemons (`fakes/`): what is started and stopped, when, and how it ends.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -18,8 +18,8 @@ struct Up {
 }
 
 impl Up {
-    /// Starts `xtask up`, in a process group of its own as a terminal would.
-    fn start(test: &str, fault: &str) -> Self {
+    /// Starts `xtask up`, in a new process group, as a terminal would.
+    fn start(test: &str, error: &str) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("cargo's folder for tests can be written");
@@ -27,7 +27,7 @@ impl Up {
             .args(["up", "--interval", "250ms"])
             .env("CARGO", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fakes/cargo"))
             .env("FAKES", &folder)
-            .env("FAULT", fault)
+            .env("SETTINGS_ERROR", error)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -54,7 +54,7 @@ impl Up {
         Pid::from_child(&self.child)
     }
 
-    /// The status, what was shown from the start, and what was said on standard error.
+    /// The status, all of standard output, and all of standard error.
     fn end(mut self) -> (ExitStatus, String, String) {
         self.seen.extend(self.lines.iter());
         let mut errors = String::new();
@@ -71,7 +71,7 @@ impl Drop for Up {
 }
 
 #[test]
-fn ctrl_c_stops_the_client_then_the_server_and_tells_how_many_rounds_went_right() {
+fn ctrl_c_stops_the_client_then_the_server_and_shows_how_many_rounds_went_right() {
     let mut up = Up::start("ctrl-c", "");
     up.wait_for("round completed");
     let arguments = fs::read_to_string(up.folder.join("cliente.arguments")).unwrap();
@@ -99,7 +99,7 @@ fn ctrl_c_stops_the_client_then_the_server_and_tells_how_many_rounds_went_right(
 }
 
 #[test]
-fn a_daemon_that_dies_is_told_and_takes_the_other_with_it() {
+fn a_daemon_that_dies_is_reported_and_the_other_stops_too() {
     let mut up = Up::start("death", "");
     up.wait_for("round completed");
     let pid = fs::read_to_string(up.folder.join("cliente.pid")).unwrap().trim().parse().unwrap();
@@ -112,7 +112,7 @@ fn a_daemon_that_dies_is_told_and_takes_the_other_with_it() {
 }
 
 #[test]
-fn a_server_that_does_not_start_says_why_in_its_own_words() {
+fn a_server_that_does_not_start_is_shown_with_its_error() {
     let (status, shown, errors) = Up::start("wrong", "servidor: 1 setting is wrong").end();
 
     assert!(shown.contains("servidor servidor: 1 setting is wrong"), "{shown}");

@@ -83,7 +83,7 @@ fn find(patch: &Path, tree: &Path) -> anyhow::Result<Option<Finding>> {
     println!("==> {name}");
     build_in(patch, tree)?;
     let mut build = build_command();
-    // A target folder of its own: cargo takes packages of the same name, at the same place in a workspace, for the same ones.
+    // Not in our target folder: cargo takes packages of the same name, at the same path in a workspace, for the same.
     build.current_dir(tree).arg("--quiet").arg("--target-dir").arg(tree.join("target"));
     // Nobody debugs it, and it is built sooner without.
     build.args(["--config", "profile.dev.debug=false"]);

@@ -1,4 +1,4 @@
-//! A daemon as a child that hears nothing of the terminal's Ctrl-C, and that does not outlive us.
+//! A daemon as a child process that the terminal's Ctrl-C does not reach, and that ends with us.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Event, Name};
 
-/// The subcommand that [`Process::start`] runs, and nobody types.
+/// The hidden subcommand that [`Process::start`] runs.
 pub(crate) const TETHER: &str = "tether";
 
 /// A running daemon. Dropping it kills it.
@@ -34,14 +34,14 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // Ctrl-C reaches every process of the terminal's group; who stops when is decided here.
+            // Ctrl-C reaches every process of the terminal's group; which daemon stops first is decided here.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
         let stderr = child.stderr.take().context("standard error is piped")?;
         thread::spawn(move || {
             for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-                // Nobody listens any more: nothing is left to say.
+                // This fails only at the end, when nobody receives events any more.
                 let _ = events.send(Event::Line(name, String::from_utf8_lossy(&line).into_owned()));
             }
             let _ = events.send(Event::Ended(name));

@@ -1,12 +1,10 @@
-//! One log line of a daemon in 80 columns: when, who, what, and the fields that a person looks for.
-
-use std::fmt::Write as _;
+//! One log line of a daemon in 80 columns: time, daemon, message, and the most useful fields.
 
 use serde_json::{Map, Value};
 
 use super::Name;
 
-/// Renders for one output, which takes colours or does not.
+/// Renders log lines, with or without colours.
 pub(crate) struct Painter {
     pub(crate) colours: bool,
 }
@@ -19,7 +17,7 @@ const RED: &str = "31";
 const YELLOW: &str = "33";
 
 impl Painter {
-    /// A log line in JSON; what is no JSON object, such as a complaint about settings, is shown as it is.
+    /// A log line in JSON. What is no JSON object, such as an error in the settings, is shown as it is.
     pub(crate) fn line(&self, name: Name, raw: &str) -> String {
         let colour = match name {
             Name::Servidor => "36",
@@ -47,54 +45,44 @@ impl Painter {
 fn body(fields: &Map<String, Value>) -> String {
     let text = |name| text(fields, name);
     let number = |name| fields.get(name).and_then(Value::as_u64).unwrap_or(0);
-    let message = text("message");
-    match message.as_str() {
+    let (message, none) = (text("message"), String::new);
+    let connection = || format!("#{}", number("connection"));
+    let (word, figure, rest) = match message.as_str() {
         "listening" => {
-            let inherited =
-                if fields.get("inherited") == Some(&Value::Bool(true)) { ", inherited" } else { "" };
-            let rest = format!("{}, limit {}", text("address"), number("max_connections"));
-            columns(&message, "", "", &(rest + inherited))
+            let inherited = fields.get("inherited") == Some(&Value::Bool(true));
+            let inherited = if inherited { ", inherited" } else { "" };
+            let rest = format!("{}, limit {}{inherited}", text("address"), number("max_connections"));
+            (none(), none(), rest)
         }
-        "metrics listening" => columns(&message, "", "", &text("address")),
-        "connection established" => {
-            columns(&message, "", &format!("#{}", number("connection")), &text("peer"))
-        }
-        "number classified" => {
-            columns(&message, &text("class"), &format!("#{}", number("connection")), &text("number"))
-        }
+        "metrics listening" => (none(), none(), text("address")),
+        "connection established" => (none(), connection(), text("peer")),
+        "number classified" => (text("class"), connection(), text("number")),
         "connection closed" => {
             let requests = number("requests");
             let plural = if requests == 1 { "" } else { "s" };
-            let rest =
-                format!("{}, {requests} request{plural}, {} ms", text("reason"), number("duration_ms"));
-            columns(&message, "", &format!("#{}", number("connection")), &rest)
+            let duration = number("duration_ms");
+            let rest = format!("{}, {requests} request{plural}, {duration} ms", text("reason"));
+            (none(), connection(), rest)
         }
-        "request rejected" => {
-            let rest = format!("{}, from {}", text("reason"), text("peer"));
-            columns(&message, "", &format!("#{}", number("connection")), &rest)
-        }
-        "round completed" => {
-            columns(&message, &text("class"), &microseconds(number("round_trip_us")), &text("number"))
-        }
+        "request rejected" => (none(), connection(), format!("{}, from {}", text("reason"), text("peer"))),
+        "round completed" => (text("class"), microseconds(number("round_trip_us")), text("number")),
         "round failed" => {
             let rest = format!("{}: {}", text("reason"), text("error"));
-            columns(&message, "", &microseconds(number("elapsed_us")), &rest)
+            (none(), microseconds(number("elapsed_us")), rest)
         }
         _ => {
             // The totals at the end are many: those that are zero say nothing.
-            let is_told = |value: &Value| message != "stopped" || value.as_u64() != Some(0);
+            let is_shown = |value: &Value| message != "stopped" || value.as_u64() != Some(0);
             let others =
-                fields.iter().filter(|(name, value)| !COMMON.contains(&name.as_str()) && is_told(value));
-            others.fold(message.clone(), |mut line, (name, value)| {
-                // Writing to a string cannot fail.
-                let _ = write!(line, " {name}={}", plain(value));
-                line
-            })
+                fields.iter().filter(|(name, value)| !COMMON.contains(&name.as_str()) && is_shown(value));
+            let others = others.map(|(name, value)| format!(" {name}={}", plain(value)));
+            return message.clone() + &others.collect::<String>();
         }
-    }
+    };
+    columns(&message, &word, &figure, &rest)
 }
 
-/// What happened, a word about it, a short figure to the right, and the rest: a number of 30 digits ends in column 80.
+/// The message, a word about it, a short figure to the right, and the rest: a number of 30 digits ends in column 80.
 fn columns(message: &str, word: &str, figure: &str, rest: &str) -> String {
     if word.is_empty() {
         format!("{message:<23} {figure:>7} {rest}")
@@ -155,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_told_with_what_it_is_for() {
+    fn an_address_is_shown_with_what_it_is_for() {
         let fields = r#""message":"listening","address":"[::1]:8888","max_connections":5,"inherited":true"#;
         assert_eq!(
             PLAIN.line(Name::Servidor, &logged("INFO", fields)),

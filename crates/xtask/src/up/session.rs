@@ -1,4 +1,4 @@
-//! From the start of the first daemon to the end of the last: who is started and stopped when, and what is shown.
+//! From the start of the first daemon to the end of the last: when each is started and stopped, and what is shown.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,19 +14,19 @@ use super::process::Process;
 use super::render::Painter;
 use super::{Event, Name};
 
-/// What is rendered here must be JSON, and reach this terminal.
+/// What is rendered here must be JSON, at a level that shows rounds.
 const LOGS: [&str; 4] = ["--log-format", "json", "--log-level", "info"];
 
 /// Lines that come within this time are put in order. Nobody sees the delay.
 const TOGETHER: Duration = Duration::from_millis(50);
 
 pub(super) struct Session {
-    /// Each is there while it runs.
+    /// Each is `Some` while it runs.
     servidor: Option<Process>,
     cliente: Option<Process>,
     cliente_program: PathBuf,
     interval: String,
-    /// Where `servidor` shows its page; there from its log line on, unless turned off.
+    /// The address of `servidor`'s page, once it is logged, unless it is turned off.
     servidor_page: Option<String>,
     painter: Painter,
     sender: Sender<Event>,
@@ -34,7 +34,7 @@ pub(super) struct Session {
     stopping: bool,
     /// What went wrong first.
     failure: Option<String>,
-    /// How the client's rounds went, as its last log line tells: its events have a budget, and do not show all.
+    /// How the client's rounds went, by its last log line: not every round is logged, since events have a budget.
     rounds: Option<Rounds>,
 }
 
@@ -122,7 +122,7 @@ impl Session {
         self.show("  Times are UTC. Ctrl-C stops both.\n");
     }
 
-    /// The first signal stops one after the other, the second at once, the third without asking.
+    /// The first signal stops one after the other, the second both at once, the third kills them.
     fn interrupted(&mut self) {
         self.signals += 1;
         // The terminal has written ^C where the next line would begin.
@@ -141,7 +141,7 @@ impl Session {
         }
     }
 
-    /// The client goes first, so that no round of its fails at the stop.
+    /// The client stops first, so that none of its rounds fails.
     fn stop(&mut self) {
         self.stopping = true;
         if let Some(process) = self.cliente.as_ref().or(self.servidor.as_ref()) {
@@ -162,7 +162,7 @@ impl Session {
         Ok(())
     }
 
-    /// What cannot be shown any more is of no use to anyone: the daemons stop.
+    /// If nothing can be shown any more, the daemons stop.
     fn show(&mut self, text: &str) {
         if writeln!(io::stdout(), "{text}").is_err() && !self.stopping {
             self.stop();
@@ -171,7 +171,7 @@ impl Session {
 }
 
 /// Waits for an event and for those right behind it, and puts their lines in the order in which they were logged:
-/// each daemon writes its log in a thread of its own, so that the reply might be shown before the request.
+/// each daemon writes its log in a thread, so that the reply might be shown before the request.
 fn gather(events: &Receiver<Event>) -> Result<Vec<Event>, RecvError> {
     let mut gathered = vec![events.recv()?];
     let until = Instant::now() + TOGETHER;
