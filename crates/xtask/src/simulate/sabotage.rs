@@ -23,8 +23,9 @@ const COPY: &str = r#"
             cp "$file" "$0/$file"
         fi
     done"#;
-/// Applies the patch `$1` in the folder `$0`, which is no repository, and must not be taken for a part of ours.
-const APPLY: &str = r#"cd "$0"; GIT_CEILING_DIRECTORIES="$(dirname "$0")" git apply -C1 "$1""#;
+/// Applies the patch `$1` in the folder `$0`, which is no repository, and must not be taken for a part of ours. `$2` is
+/// `--apply`, `--check` or `--reverse`.
+const PATCH: &str = r#"cd "$0"; GIT_CEILING_DIRECTORIES="$(dirname "$0")" git apply -C1 "$2" "$1""#;
 
 /// The result of one patch.
 struct Finding {
@@ -38,9 +39,10 @@ struct Finding {
 pub(super) fn run(names: &[&str], is_quick: bool) -> anyhow::Result<()> {
     let tree = target()?.join("sabotage");
     fs::create_dir_all(&tree)?;
+    run_command(sh(COPY, &[&tree]))?;
     let patches = patches()?;
     for patch in &patches {
-        build_in(patch, &tree)?;
+        apply(patch, &tree, "--check")?;
     }
     println!("{} patches apply", patches.len());
     let names = if is_quick && names.is_empty() { &QUICK } else { names };
@@ -50,7 +52,10 @@ pub(super) fn run(names: &[&str], is_quick: bool) -> anyhow::Result<()> {
     let mut findings = Vec::new();
     let mut missed = Vec::new();
     for patch in chosen {
-        match find(patch, &tree)? {
+        apply(patch, &tree, "--apply")?;
+        let found = find(patch, &tree)?;
+        apply(patch, &tree, "--reverse")?;
+        match found {
             Some(finding) => findings.push(finding),
             None => missed.push(name_of(patch)),
         }
@@ -71,17 +76,14 @@ fn name_of(patch: &Path) -> String {
     patch.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Makes `tree` what the workspace is now, with one bug.
-fn build_in(patch: &Path, tree: &Path) -> anyhow::Result<()> {
-    run_command(sh(COPY, &[tree]))?;
-    run_command(sh(APPLY, &[tree, patch]))
+fn apply(patch: &Path, tree: &Path, how: &str) -> anyhow::Result<()> {
+    run_command(sh(PATCH, &[tree, patch, how.as_ref()]))
 }
 
-/// Builds the bug in, and runs seeds until one finds it.
+/// Builds the tree with the bug, and runs seeds until one finds it.
 fn find(patch: &Path, tree: &Path) -> anyhow::Result<Option<Finding>> {
     let name = name_of(patch);
     println!("==> {name}");
-    build_in(patch, tree)?;
     let mut build = build_command();
     // Not in our target folder: cargo takes packages of the same name, at the same path in a workspace, for the same.
     build.current_dir(tree).arg("--quiet").arg("--target-dir").arg(tree.join("target"));
