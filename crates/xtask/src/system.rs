@@ -1,6 +1,6 @@
 //! `cargo xtask test --system`: installs the packages in throw-away Debians under a real systemd, and checks what they promise.
 //!
-//! The checks are shell scripts that run in the machines: `system/checks.sh`.
+//! The checks are shell scripts that run in the machines: `system/checks/`.
 
 mod previous;
 pub(crate) mod rootfs;
@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 use testkit::docs;
 
-use crate::command::{missing, run as run_command, skip, target, workspace};
+use crate::command::{missing, run as run_command, sh, skip, target, workspace};
 use crate::deb;
 
 /// Debian 12 with systemd 252, and Debian 13 with systemd 257.
@@ -61,9 +61,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
 fn lay_out(folder: &Path, packages: &[PathBuf]) -> anyhow::Result<PathBuf> {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder)?;
-    let scripts = ["checks.sh", "probe.sh"].map(|file| workspace().join("crates/xtask/system").join(file));
-    for file in scripts.iter().chain(packages) {
-        fs::copy(file, folder.join(file.file_name().unwrap_or_default()))?;
+    let scripts = "cp crates/xtask/system/{checks,probe}.sh crates/xtask/system/checks/*.sh \"$0\"";
+    run_command(sh(scripts, &[folder]))?;
+    for package in packages {
+        fs::copy(package, folder.join(package.file_name().unwrap_or_default()))?;
     }
     for file in docs::shown_files("README.md", "systemd") {
         let path = folder.join("readme").join(file.heading).join(file.path.trim_start_matches('/'));

@@ -2,7 +2,7 @@
 # Tries what the units forbid, and prints one line per directive: "DIRECTIVE allowed" or "DIRECTIVE denied".
 #
 # It is run twice: without any restriction, where all must be allowed, or the attempt itself is broken; and with the properties
-# of a unit, where all must be denied. `checks.sh` makes what it looks for: files called `mark`, and /run/machine.
+# of a unit, where all must be denied. `checks/hardening.sh` makes what it looks for: files called `mark`, and /run/machine.
 
 try() {
     local directive=$1 verdict=denied
