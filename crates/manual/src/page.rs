@@ -119,7 +119,9 @@ fn synopsis(daemon: &Daemon) -> String {
     for subcommand in command.get_subcommands() {
         lines.push(format!("`{name}` {} `{}` {}", any("SETTING"), subcommand.get_name(), any("FLAG")));
     }
-    let is_switch = |flag: &&Arg| matches!(flag.get_action(), ArgAction::SetTrue);
+    // A switch with a heading belongs to the flag of that heading.
+    let is_switch =
+        |flag: &&Arg| matches!(flag.get_action(), ArgAction::SetTrue) && flag.get_help_heading().is_none();
     let switches: Vec<String> = switches.into_iter().filter(is_switch).map(usage).collect();
     lines.push(format!("`{name}` {{{}}} {}", switches.join(" | "), any("SETTING")));
     lines.join("\\\n")
@@ -143,6 +145,9 @@ fn flags(page: &mut String, flags: &[&Arg]) {
 /// A flag with its value.
 fn usage(flag: &Arg) -> String {
     let value = flag.get_value_names().filter(|_| flag.get_action().takes_values()).and_then(<[_]>::first);
+    if let (true, Some(value)) = (flag.is_positional(), value) {
+        return format!("*{value}*");
+    }
     let value = value.map(|value| format!(" *{value}*")).unwrap_or_default();
     format!("`--{}`{value}", flag.get_long().unwrap_or_default())
 }

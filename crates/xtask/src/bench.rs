@@ -2,8 +2,11 @@
 //!
 //! All servers are measured in turn, several times over, with the same generator on the other processor: what the
 //! machine does besides affects all alike. What counts is the server's processor time, not how long a run took.
+//!
+//! Then `cliente` is measured with one target and with many.
 
 mod cases;
+mod client;
 mod contender;
 mod flatness;
 mod load;
@@ -36,11 +39,13 @@ struct Bench {
 
 pub(crate) fn command() -> clap::Command {
     let times = Arg::new("times").long("times").value_name("N").default_value("5");
+    let only = Arg::new("only").long("only").value_name("DAEMON").value_parser(["servidor", "cliente"]);
     let quick = Arg::new("quick").long("quick").action(ArgAction::SetTrue);
     clap::Command::new("bench")
-        .about("Measure servidor against a bare epoll loop, redis and memcached")
+        .about("Measure servidor against a bare epoll loop, redis and memcached, and cliente with many targets")
         .after_help("Writes bench.md and two plots into the folder bench of cargo's target folder. Needs cc, taskset and two processors.")
         .arg(times.value_parser(value_parser!(u8).range(1..)).help("Repetitions of everything"))
+        .arg(only.help("Measure one of the daemons"))
         .arg(quick.help("Fewer requests, no pause to count wake-ups, and no table of flatness"))
 }
 
@@ -58,22 +63,36 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         folder,
     };
     let echo = compile("epoll_echo", &bench.folder)?;
-    let contenders = Contender::all(echo, &build(&["servidor"], "release")?[0]);
-    // Waiting for a server to start is busy work: not on its processor.
-    let mut ours = CpuSet::new();
-    ours.set(contender::GENERATOR);
-    sched_setaffinity(None, &ours)?;
-    let results = compare(&bench, &contenders, quick)?;
-    let mut report = results.to_string();
-    fs::write(bench.folder.join("comparison.svg"), plot::comparison(&results))?;
-    if !quick {
-        let flatness = flatness::measure(&bench, &contenders)?;
-        report.push_str(&flatness.to_string());
-        fs::write(bench.folder.join("flatness.svg"), plot::flatness(&flatness))?;
+    let servidor = build(&["servidor"], "release")?.remove(0);
+    let contenders = Contender::all(echo, &servidor);
+    let only = matches.get_one::<String>("only").map(String::as_str);
+    let mut report = String::new();
+    if only != Some("servidor") {
+        let cliente = build(&["cliente"], "release")?.remove(0);
+        report.push_str(&client::measure(&bench.folder, &cliente, &servidor)?);
+    }
+    if only != Some("cliente") {
+        report.push_str(&measure_servers(&bench, &contenders, quick)?);
     }
     fs::write(bench.folder.join("bench.md"), &report)?;
     println!("\n{report}\nIn {}: bench.md and the plots", bench.folder.display());
     Ok(())
+}
+
+fn measure_servers(bench: &Bench, contenders: &[Contender], quick: bool) -> anyhow::Result<String> {
+    // Waiting for a server to start is busy work: not on its processor.
+    let mut ours = CpuSet::new();
+    ours.set(contender::GENERATOR);
+    sched_setaffinity(None, &ours)?;
+    let results = compare(bench, contenders, quick)?;
+    let mut report = results.to_string();
+    fs::write(bench.folder.join("comparison.svg"), plot::comparison(&results))?;
+    if !quick {
+        let flatness = flatness::measure(bench, contenders)?;
+        report.push_str(&flatness.to_string());
+        fs::write(bench.folder.join("flatness.svg"), plot::flatness(&flatness))?;
+    }
+    Ok(report)
 }
 
 fn compile(name: &str, folder: &Path) -> anyhow::Result<PathBuf> {
