@@ -20,10 +20,9 @@ pub mod settings;
 pub mod stall;
 pub mod targets;
 
-/// Registers every series of `targets`, so that all are there at the first scrape, which may come before the first round.
-pub fn register_series(targets: &[targets::target::Target]) {
+/// Registers every series, so that all are there at the first scrape, which may come before the first round.
+pub fn register_series(totals: &observe::totals::Totals, targets: &[targets::Labelled]) {
     control::Metrics::register();
-    for target in targets {
-        observe::metrics::Metrics::register(target);
-    }
+    drop(observe::schedule_delay());
+    totals.metrics.follow(targets);
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use cliente::observe::metrics::Metrics;
 use cliente::observe::report::Report;
 use cliente::observe::totals::Totals;
 use cliente::rounds::{Inputs, Rounds, RunError};
@@ -14,7 +15,7 @@ use daemon::exit::Failure;
 use daemon::http::{server, site};
 use daemon::logging::Logging;
 use daemon::metrics::telemetry::Telemetry;
-use daemon::settings::{Start, start};
+use daemon::settings::{Section as _, Start, start};
 use daemon::signals::Requests;
 use daemon::supervisor::Supervisor;
 use daemon::systemd::descriptors::Descriptors;
@@ -50,13 +51,17 @@ async fn serve(
 ) -> anyhow::Result<ExitCode> {
     let mut descriptors = descriptors?;
     let Start { settings, source, flags } = start;
+    settings.own.claim(&settings.common)?;
     let listen_is_given = source.gives("metrics-listen");
     let telemetry = Arc::new(Telemetry::install(PROGRAM.name));
-    register_series(settings.own.target.as_slice());
-    let totals = Arc::new(Totals::new(settings.common.log_events_per_second.get()));
+    let metrics = Metrics::new(settings.own.detail, settings.own.buckets.bounds());
+    let totals = Arc::new(Totals::new(settings.common.log_events_per_second.get(), metrics));
+    let targets = settings.own.targets();
+    register_series(&totals, &targets);
     let limited = limited(&flags);
-    let (interval, targets) = (settings.own.interval.get(), settings.own.target.as_slice());
-    let begin = |limited| Report::begin(io::stdout(), limited, interval, targets);
+    let names: Vec<_> = targets.into_iter().map(|labelled| labelled.target).collect();
+    let interval = settings.own.interval.get();
+    let begin = |limited| Report::begin(io::stdout(), limited, interval, &names);
     let report = limited.map(begin).transpose().map_err(RunError::Start)?.map(Arc::new);
 
     let (settings, in_force) = watch::channel(Arc::new(settings));

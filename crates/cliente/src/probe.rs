@@ -14,7 +14,6 @@ use crate::round::Session;
 use crate::schedule::{Epoch, Schedule};
 use crate::settings::Settings;
 use crate::stall::StallMeter;
-use crate::targets::target::Target;
 
 /// What all probes have in common.
 #[derive(Clone)]
@@ -30,13 +29,13 @@ pub(crate) struct Context {
     pub(crate) count: Option<u64>,
 }
 
-/// Probes `target` until `end` is cancelled, or until its last round. A round under way is finished.
-pub(crate) async fn probe(target: Target, mut context: Context, end: CancellationToken) {
+/// Probes the target of `recorder` until `end` is cancelled, or until its last round. A round under way is finished.
+pub(crate) async fn probe(recorder: Arc<Recorder>, mut context: Context, end: CancellationToken) {
+    let target = recorder.target();
     let schedule = |interval| Schedule::new(context.epoch.first_tick(target.as_str(), interval), interval);
     let mut interval = context.settings.borrow_and_update().own.interval.get();
     let mut schedule_now = schedule(interval);
     let mut session = Session::new(target.clone(), context.stalls.clone());
-    let recorder = Recorder::new(target.clone(), context.observers.clone());
     let mut left = context.count;
     while left != Some(0) {
         let tick = select! {

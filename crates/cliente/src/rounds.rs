@@ -15,15 +15,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{control, start_answering};
-use crate::observe::Observers;
 use crate::observe::report::Report;
 use crate::observe::totals::Totals;
+use crate::observe::{Observers, schedule_delay};
 use crate::probe::Context;
 use crate::schedule::Epoch;
 use crate::settings::Settings;
 use crate::stall::StallMeter;
 use crate::targets::Probes;
-use crate::targets::target::Target;
 
 /// How many events of sockets the thread takes from the kernel at once. After a stall all targets' replies may be there, and
 /// each must be seen before its deadline is enforced.
@@ -127,9 +126,10 @@ async fn run(inputs: Inputs) -> Result<(), RunError> {
     let (count, report) = limited.unzip();
     let stalls = StallMeter::new().map_err(RunError::Start)?;
     let own_host = totals.own_host.clone();
-    let observers = Observers { totals, started, report, own_host };
+    let observers = Observers { totals, started, report, own_host, schedule_delay: schedule_delay() };
     let own = settings.borrow_and_update().own.clone();
-    let names = own.target.as_slice().iter().map(Target::as_str);
+    let targets = own.targets();
+    let names = targets.iter().map(|labelled| labelled.target.as_str());
     let epoch = Epoch::at_first_of(names, Instant::now(), own.interval.get());
     let context = Context {
         settings: settings.clone(),
@@ -146,15 +146,15 @@ async fn run(inputs: Inputs) -> Result<(), RunError> {
     }
     let heartbeat = watchdog.heartbeat();
     let mut probes = Probes::new(context);
-    probes.follow(own.target.as_slice());
+    probes.follow(&targets);
     let ended = async {
         loop {
             select! {
                 biased;
                 Some(ended) = probes.next_end() => ended?,
                 Ok(()) = settings.changed() => {
-                    let own = settings.borrow_and_update().own.clone();
-                    probes.follow(own.target.as_slice());
+                    let targets = settings.borrow_and_update().own.targets();
+                    probes.follow(&targets);
                 }
                 Some(ended) = control_rounds.join_next() => ended?,
                 else => return Ok(()),

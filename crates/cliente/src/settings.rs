@@ -1,11 +1,21 @@
 //! What `cliente` can be told: each setting declared once, with its default, its manual and its type.
 
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
 use clap::builder::TypedValueParser as _;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
-use daemon::settings::{Implied, List, Period, Program, Suggestions, Value};
+use daemon::metrics::histogram::{Bounds, MAX_BUCKETS};
+use daemon::open_files::allow_open_files;
+use daemon::settings::{ClaimError, Implied, List, Period, Program, Suggestions, Value};
 
 use crate::bench;
 use crate::round::Options;
+use crate::targets::Labelled;
+use crate::targets::file::TargetFile;
+use crate::targets::labels::Labels;
 use crate::targets::target::Target;
 
 /// What the daemon is called, and what is its own about its command line.
@@ -18,6 +28,11 @@ pub const PROGRAM: Program = Program {
     implied,
 };
 
+/// What a round has open at most: two attempts to connect, or a look-up.
+const FILES_OF_A_TARGET: u64 = 2;
+/// Files that are open beside these: the HTTP side, the log, the runtimes, control rounds.
+const OTHER_FILES: u64 = 256;
+
 /// All settings of the daemon.
 pub type Settings = daemon::settings::Settings<Own>;
 
@@ -27,7 +42,12 @@ daemon::settings! {
         /// The servers to ask, each as host:port. Names are resolved anew each round. The packaged service reaches this
         /// host only: each other address must be in `IPAddressAllow=` of a drop-in too, or its rounds fail with
         /// `connect_timeout`; see cliente(8).
-        target: List<Target> = "127.0.0.1:8888", Live;
+        target: Targets = "127.0.0.1:8888", Live;
+        /// A file with more servers to ask, in the format of Prometheus' file_sd, in JSON:
+        /// `[{"targets": ["host:8888"], "labels": {"zone": "a"}}]`. The labels, at most 8, are on every series of their
+        /// targets. The file is read again when it changes; one that is wrong changes nothing. With a file, `target` has no
+        /// default.
+        target_file: TargetFile = "", Live;
         /// From one round's start to the next, at a fixed rate. Ticks that fall due while the target's last round
         /// runs, or that are a whole interval late, are skipped and counted.
         interval: Period = "10s", Live;
@@ -43,6 +63,31 @@ daemon::settings! {
         stall_threshold: Period = "1ms", Live;
         /// How long a stop waits for a round under way.
         drain_timeout: Period = "5s", Live;
+        /// How many series a target has in the metrics. `full`: at most 70, with histograms of its own. `compact`, for very many
+        /// targets: at most 28, without histograms; these are shared by all targets that have the same labels.
+        detail: Detail = "full", Restart;
+        /// The upper bounds of the buckets in the histograms of connecting and of round trips, in ascending order.
+        buckets: Buckets = "10us, 20us, 50us, 100us, 200us, 500us, 1ms, 2ms, 5ms, 10ms, 20ms, 50ms, 100ms, 200ms, 500ms, 1s, 2s, 5s", Restart;
+    }
+    settle(settings) {
+        if settings.target.is_default && settings.target_file.path().is_some() {
+            settings.target = Targets::default();
+        }
+    }
+    files(settings) {
+        settings.target_file.path().map(Path::to_owned).into_iter().collect()
+    } {
+        let settings = Self { target_file: settings.target_file.read_again()?, ..settings.clone() };
+        let faults = settings.faults_of_targets();
+        if faults.is_empty() { Ok(settings) } else { Err(faults.join("; ")) }
+    }
+    contradictions(settings, _common) {
+        settings.faults_of_targets()
+    }
+    claim(settings, _common) {
+        let targets = settings.targets().len();
+        allow_open_files(targets as u64 * FILES_OF_A_TARGET + OTHER_FILES)
+            .map_err(|error| ClaimError { setting: "target and target-file", value: format!("{targets} targets"), error })
     }
 }
 
@@ -56,6 +101,26 @@ pub enum Connection {
 }
 
 impl Own {
+    /// Whom to ask, with the labels of their series.
+    pub fn targets(&self) -> Vec<Labelled> {
+        let labels = Arc::new(Labels::default());
+        let labelled = |target: &Target| Labelled { target: target.clone(), labels: Arc::clone(&labels) };
+        let unlabelled = self.target.as_slice().iter().map(labelled);
+        unlabelled.chain(self.target_file.targets().iter().cloned()).collect()
+    }
+
+    /// What is wrong with `target` and `target-file` together.
+    fn faults_of_targets(&self) -> Vec<String> {
+        let path = self.target_file.to_toml();
+        let targets = self.targets();
+        if targets.is_empty() {
+            return vec![format!("target = [] and target-file = {path}: expected at least one target")];
+        }
+        let mut known = HashSet::new();
+        let twice = targets.iter().map(|labelled| &labelled.target).filter(|target| !known.insert(*target));
+        twice.map(|target| format!("target-file = {path}: \"{target}\" is given twice")).collect()
+    }
+
     /// How a round is made.
     pub fn round_options(&self) -> Options {
         Options {
@@ -84,6 +149,117 @@ impl Value for Connection {
             Self::Fresh => r#""fresh""#.to_owned(),
             Self::Kept => r#""kept""#.to_owned(),
         }
+    }
+}
+
+/// How many series a target has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// With histograms of its own.
+    Full,
+    /// With histograms that it shares with all targets of the same labels.
+    Compact,
+}
+
+impl Value for Detail {
+    const EXPECTED: &'static str = "full or compact";
+    const SUGGESTIONS: &'static [&'static str] = &["full", "compact"];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "full" => Ok(Self::Full),
+            "compact" => Ok(Self::Compact),
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::Full => r#""full""#.to_owned(),
+            Self::Compact => r#""compact""#.to_owned(),
+        }
+    }
+}
+
+/// The upper bounds of a histogram's buckets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buckets(Vec<Duration>);
+
+impl Buckets {
+    const SHORTEST: Duration = Duration::from_micros(1);
+    const LONGEST: Duration = Duration::from_hours(1);
+
+    /// The bounds.
+    pub fn bounds(&self) -> Bounds {
+        Bounds::new(self.0.iter().map(|bound| daemon::metrics::histogram::whole_nanoseconds(*bound)))
+    }
+}
+
+impl Value for Buckets {
+    const EXPECTED: &'static str = "a duration from 1us to 1h, such as 500us, 20ms or 1s";
+    const LIST: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut bounds: Vec<Duration> = Vec::new();
+        for item in text.split(',').map(str::trim) {
+            let bound = humantime::parse_duration(item).ok();
+            let bound = bound.filter(|bound| (Self::SHORTEST..=Self::LONGEST).contains(bound));
+            let bound = bound.ok_or_else(|| format!("{item:?}: expected {}", Self::EXPECTED))?;
+            if bounds.last().is_some_and(|last| *last >= bound) {
+                return Err(format!("{item:?}: expected a bound above the one before it"));
+            }
+            bounds.push(bound);
+        }
+        if bounds.len() > MAX_BUCKETS {
+            return Err(format!("expected at most {MAX_BUCKETS} bounds, not {}", bounds.len()));
+        }
+        Ok(Self(bounds))
+    }
+
+    fn to_toml(&self) -> String {
+        let bounds = self.0.iter().map(|bound| format!("\"{}\"", humantime::format_duration(*bound)));
+        format!("[{}]", bounds.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The targets that settings name one by one.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    targets: Vec<Target>,
+    /// Whether nobody named them.
+    is_default: bool,
+}
+
+impl Targets {
+    /// The targets, in the order given.
+    pub fn as_slice(&self) -> &[Target] {
+        &self.targets
+    }
+}
+
+impl PartialEq for Targets {
+    fn eq(&self, other: &Self) -> bool {
+        self.targets == other.targets
+    }
+}
+
+impl Value for Targets {
+    const EXPECTED: &'static str = Target::EXPECTED;
+    const LIST: bool = true;
+    const MAY_BE_EMPTY: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let targets = if text.is_empty() { Vec::new() } else { List::parse(text)?.as_slice().to_vec() };
+        Ok(Self { targets, is_default: false })
+    }
+
+    fn parse_default(text: &str) -> Result<Self, String> {
+        Ok(Self { is_default: true, ..Self::parse(text)? })
+    }
+
+    fn to_toml(&self) -> String {
+        let targets: Vec<String> = self.targets.iter().map(Value::to_toml).collect();
+        format!("[{}]", targets.join(", "))
     }
 }
 

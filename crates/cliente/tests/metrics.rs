@@ -2,8 +2,11 @@
 
 mod support;
 
-use support::{REASONS, held, next};
-use testkit::{assert_promtool_is_silent, scrape, wait_until};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use support::{REASONS, held, honest, next, wait_for_rounds};
+use testkit::{DEADLINE, assert_promtool_is_silent, scrape, wait_until};
 
 const CLASSES: [&str; 3] = ["large", "even", "odd"];
 
@@ -16,10 +19,11 @@ fn every_series_is_there_before_its_first_event() {
     let metrics = scrape(daemon.metrics_address());
     let server = [("server", target.as_str())];
     assert_eq!(metrics.count("cliente_rounds_total", &server), 1, "one has begun");
-    assert_eq!(metrics.count("cliente_schedule_delay_seconds_count", &server), 1, "one has begun");
+    assert_eq!(metrics.count("cliente_schedule_delay_seconds_count", &[]), 1, "one has begun");
     for name in [
         "cliente_connections_total",
         "cliente_rounds_skipped_total",
+        "cliente_resolve_seconds_count",
         "cliente_connect_seconds_count",
         "cliente_round_trip_seconds_count",
         "cliente_up",
@@ -43,7 +47,7 @@ fn every_series_is_there_before_its_first_event() {
         assert_eq!(metrics.count(name, &[]), value, "{name}");
     }
     let buckets = metrics.text.lines().filter(|line| line.starts_with("cliente_round_trip_seconds_bucket"));
-    assert_eq!(buckets.count(), 21, "20 and infinity: {}", metrics.text);
+    assert_eq!(buckets.count(), 19, "18 and infinity: {}", metrics.text);
 }
 
 #[test]
@@ -64,14 +68,15 @@ fn scripted_rounds_are_counted_exactly() {
     let server = [("server", target.as_str())];
     for (name, value) in [
         ("cliente_rounds_total", 8),
-        ("cliente_schedule_delay_seconds_count", 8),
         ("cliente_connections_total", 1),
+        ("cliente_resolve_seconds_count", 1),
         ("cliente_connect_seconds_count", 1),
         ("cliente_round_trip_seconds_count", 7),
         ("cliente_up", 1),
     ] {
         assert_eq!(metrics.count(name, &server), value, "{name}");
     }
+    assert_eq!(metrics.count("cliente_schedule_delay_seconds_count", &[]), 8);
     assert!(metrics.value("cliente_last_success_timestamp_seconds", &server) > 1.7e9);
 
     drop(asked);
@@ -106,15 +111,74 @@ fn scripted_rounds_are_counted_exactly() {
 
 #[test]
 fn promtool_finds_nothing() {
+    for detail in ["full", "compact"] {
+        let (target, requests) = held();
+        let arguments = ["--target", &target.to_string(), "--interval", "1h", "--detail", detail];
+        let daemon = support::daemon(&arguments);
+        let _unanswered = next(&requests);
+        assert_promtool_is_silent(&scrape(daemon.metrics_address()));
+    }
+}
+
+#[test]
+fn metrics_come_compressed_for_those_who_ask_for_gzip() {
     let (target, requests) = held();
     let daemon = support::daemon(&["--target", &target.to_string(), "--interval", "1h"]);
     let _unanswered = next(&requests);
-    assert_promtool_is_silent(&scrape(daemon.metrics_address()));
+    let address = daemon.metrics_address();
+    let ask = |more: &str| {
+        let mut stream = TcpStream::connect(address).expect("the HTTP side accepts");
+        stream.set_read_timeout(Some(DEADLINE)).expect("above zero");
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n{more}\r\n").expect("a request");
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).expect("a response, then the end");
+        let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
+        let body = response.split_off(end);
+        (String::from_utf8(response).expect("text").to_ascii_lowercase(), body)
+    };
+    let (head, plain) = ask("");
+    assert!(head.contains("\r\nvary: accept-encoding\r\n") && !head.contains("content-encoding"), "{head}");
+    let (head, compressed) = ask("Accept-Encoding: deflate, gzip;q=0.8\r\n");
+    assert!(head.contains("\r\nvary: accept-encoding\r\n"), "{head}");
+    assert!(head.contains("\r\ncontent-encoding: gzip\r\n"), "{head}");
+    assert!(compressed.len() * 3 < plain.len(), "{} of {}", compressed.len(), plain.len());
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&compressed[..]).read_to_string(&mut text).expect("gzip");
+    let series = format!("cliente_rounds_total{{server=\"{target}\"}} 1\n");
+    assert!(text.contains(&series) && String::from_utf8_lossy(&plain).contains(&series), "{text}");
+}
+
+#[test]
+fn buckets_have_the_bounds_that_were_set() {
+    let target = honest().to_string();
+    let arguments = ["--target", &target, "--interval", "1h", "--buckets", "1us,1h"];
+    let daemon = support::daemon(&arguments);
+    wait_for_rounds(&daemon, 1);
+    let metrics = scrape(daemon.metrics_address());
+    for (bound, count) in [("0.000001", 0), ("3600", 1), ("+Inf", 1)] {
+        let labels = [("server", target.as_str()), ("le", bound)];
+        assert_eq!(metrics.count("cliente_round_trip_seconds_bucket", &labels), count, "{bound}");
+    }
+    assert_eq!(metrics.text.matches("cliente_round_trip_seconds_bucket{").count(), 3);
+}
+
+#[test]
+fn in_compact_no_histogram_bears_the_name_of_a_target() {
+    let target = honest().to_string();
+    let arguments = ["--target", &target, "--interval", "1h", "--detail", "compact"];
+    let daemon = support::daemon(&arguments);
+    wait_for_rounds(&daemon, 1);
+    let metrics = scrape(daemon.metrics_address());
+    assert_eq!(metrics.count("cliente_round_trip_seconds_count", &[("server", &target)]), 1);
+    assert_eq!(metrics.count("cliente_group_round_trip_seconds_bucket", &[("le", "+Inf")]), 1);
+    let of_target = metrics.text.lines().filter(|line| line.contains(&format!("server=\"{target}\"")));
+    assert!(of_target.clone().all(|line| !line.contains("_bucket")), "{}", metrics.text);
+    assert!(of_target.count() <= 28, "{}", metrics.text);
 }
 
 #[test]
 fn more_lines_than_the_budget_allows_are_counted_and_summed_up() {
-    let target = support::honest().to_string();
+    let target = honest().to_string();
     let arguments = ["--target", &target, "--interval", "5ms", "--log-events-per-second", "2"];
     let daemon = support::daemon(&arguments);
     let summary = daemon.wait_for("events suppressed");

@@ -64,6 +64,105 @@ fn targets_come_and_go() {
 }
 
 #[test]
+fn a_target_dropped_and_put_back_during_a_round_is_up() {
+    let ((target, requests), other) = (held(), honest().to_string());
+    let target = target.to_string();
+    let file =
+        |target: &str| format!("target = \"{target}\"\ninterval = \"200ms\"\nreply-timeout = \"1m\"\n");
+    let configured = Configured::start(&file(&target));
+    let mut under_way = next(&requests);
+    configured.reload(&file(&other), "reloaded");
+    configured.reload(&file(&target), "reloaded");
+    let mut anew = next(&requests);
+    anew.say(&anew.right());
+    let completed = |count| {
+        let lines = configured.daemon.lines_with("round completed");
+        lines.iter().filter(|line| line["server"] == *target).count() == count
+    };
+    wait_until("the new probe's round is over", || completed(1));
+    under_way.say(&under_way.right());
+    wait_until("the old probe's round is over", || completed(2));
+    let up = scrape(configured.daemon.metrics_address()).value("cliente_up", &[("server", &target)]);
+    assert!((up - 1.0).abs() < f64::EPSILON, "{up}");
+}
+
+/// A daemon whose targets are in a file of their own.
+struct Filed {
+    daemon: Daemon,
+    folder: TempDir,
+}
+
+impl Filed {
+    fn start(content: &str) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        let file = folder.path().join("targets.json");
+        fs::write(&file, content).expect("a file");
+        let daemon = support::daemon(&["--target-file", path(&file), "--interval", "200ms"]);
+        Self { daemon, folder }
+    }
+
+    /// Replaces the file, and waits for `message`.
+    fn replace(&self, content: &str, message: &str) -> serde_json::Value {
+        let before = self.daemon.lines_with(message).len();
+        let new = self.folder.path().join("new.json");
+        fs::write(&new, content).expect("a file");
+        fs::rename(&new, self.folder.path().join("targets.json")).expect("the same folder");
+        wait_until(message, || self.daemon.lines_with(message).len() > before);
+        self.daemon.lines_with(message).remove(before)
+    }
+
+    fn successful(&self) -> u64 {
+        scrape(self.daemon.metrics_address()).count("cliente_config_last_reload_successful", &[])
+    }
+}
+
+#[test]
+fn a_target_file_is_read_again_when_it_changes() {
+    let (first, second) = (honest().to_string(), honest().to_string());
+    let file = |targets: &str, zone: &str| {
+        format!("[{{\"targets\": [{targets}], \"labels\": {{\"zone\": \"{zone}\"}}}}]")
+    };
+    let filed = Filed::start(&file(&format!("\"{first}\""), "x"));
+    let metrics = filed.daemon.metrics_address();
+    let rounds = |server: &str, zone: &str| {
+        scrape(metrics).count("cliente_rounds_total", &[("server", server), ("zone", zone)])
+    };
+    wait_until("the first target is asked", || rounds(&first, "x") > 0);
+
+    let both = format!("\"{first}\", \"{second}\"");
+    assert_eq!(filed.replace(&file(&both, "x"), "reloaded")["changed"], "target-file");
+    wait_until("the second target is asked", || rounds(&second, "x") > 0);
+    filed.replace(&file(&both, "y"), "reloaded");
+    wait_until("rounds are counted under the new label", || rounds(&first, "y") > 0);
+    let old = [("server", first.as_str()), ("zone", "x")];
+    assert!(scrape(metrics).value("cliente_up", &old).is_nan(), "the old series are left behind");
+}
+
+#[test]
+fn a_bad_target_file_keeps_the_old_targets_until_it_is_good_again() {
+    let target = honest().to_string();
+    let good = format!("[{{\"targets\": [\"{target}\"]}}]");
+    let filed = Filed::start(&good);
+    wait_for_rounds(&filed.daemon, 1);
+
+    let refused = filed.replace("[{\"targets\":\n [\"nowhere\"]}]", "reload failed");
+    let error = refused["error"].as_str().expect("a text");
+    assert!(error.contains("targets.json:2:11: \"nowhere\": expected a host and a port"), "{error}");
+    assert_eq!(filed.successful(), 0);
+    let so_far = filed.daemon.lines_with("round completed").len();
+    wait_for_rounds(&filed.daemon, so_far + 2);
+
+    // A reload of all settings reads the same file.
+    filed.daemon.signal(Signal::HUP);
+    wait_until("it is refused again", || filed.daemon.lines_with("reload failed").len() == 2);
+    let other = honest().to_string();
+    let reloaded = filed.replace(&format!("[{{\"targets\": [\"{other}\"]}}]"), "reloaded");
+    assert_eq!(reloaded["changed"], "target-file");
+    assert_eq!(filed.successful(), 1);
+    filed.daemon.wait_for_line("the other target", |line| line["server"] == *other);
+}
+
+#[test]
 fn another_interval_begins_at_once_and_a_wrong_file_changes_nothing() {
     let target = honest().to_string();
     let file = |interval: &str| format!("target = \"{target}\"\ninterval = \"{interval}\"\n");

@@ -3,10 +3,11 @@
 mod support;
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use support::CLIENTE;
 use tempfile::TempDir;
+use testkit::wait_until;
 
 fn cliente(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(CLIENTE);
@@ -28,6 +29,8 @@ const PERIOD: &str = "expected a duration from 1ms to 365days, such as 200ms, 10
 
 #[test]
 fn wrong_values_are_refused() {
+    let many: Vec<String> = (1..=21).map(|millis| format!("{millis}ms")).collect();
+    let many = many.join(",");
     for (name, value, problem) in [
         ("target", "servidor", TARGET),
         ("target", "servidor:0", TARGET),
@@ -40,6 +43,10 @@ fn wrong_values_are_refused() {
         ("connect-timeout", "-1s", PERIOD),
         ("reply-timeout", "soon", PERIOD),
         ("drain-timeout", "0ms", PERIOD),
+        ("detail", "some", "expected full or compact"),
+        ("buckets", "1ms,1ns", "\"1ns\": expected a duration from 1us to 1h, such as 500us, 20ms or 1s"),
+        ("buckets", "2ms,1ms", "\"1ms\": expected a bound above the one before it"),
+        ("buckets", &many, "expected at most 20 bounds, not 21"),
         ("worker-threads", "0", "expected a whole number from 1 to 1024, or auto"),
     ] {
         let output = cliente(&[&format!("--{name}"), value], &[]);
@@ -81,18 +88,21 @@ fn no_rounds_are_no_number_of_rounds() {
 fn the_settings_in_force_are_shown() {
     let output = cliente(
         &["--check-config", "--target", "[::1]:8888", "--target", "servidor.example:9"],
-        &[("CLIENTE_INTERVAL", "90s"), ("CLIENTE_CONNECTION", "")],
+        &[("CLIENTE_INTERVAL", "90s"), ("CLIENTE_CONNECTION", ""), ("CLIENTE_BUCKETS", "1ms,2000ms")],
     );
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         stdout(&output),
         "target = [\"[::1]:8888\", \"servidor.example:9\"]\n\
+         target-file = \"\"\n\
          interval = \"1m 30s\"\n\
          connection = \"fresh\"\n\
          connect-timeout = \"3s\"\n\
          reply-timeout = \"3s\"\n\
          stall-threshold = \"1ms\"\n\
          drain-timeout = \"5s\"\n\
+         detail = \"full\"\n\
+         buckets = [\"1ms\", \"2s\"]\n\
          metrics-listen = \"127.0.0.1:9889\"\n\
          metrics-allow = [\"127.0.0.0/8\", \"::1/128\"]\n\
          metrics-hosts = []\n\
@@ -101,6 +111,89 @@ fn the_settings_in_force_are_shown() {
          log-events-per-second = 50\n\
          worker-threads = 1\n"
     );
+}
+
+/// A file of this content, and its path.
+fn target_file(content: &str) -> (TempDir, String) {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("targets.json");
+    fs::write(&file, content).expect("a file");
+    let path = file.to_str().expect("UTF-8").to_owned();
+    (folder, path)
+}
+
+#[test]
+fn with_a_target_file_only_named_targets_are_added() {
+    let (_folder, path) = target_file(r#"[{"targets": ["a:1"]}]"#);
+    let output = cliente(&["--check-config", "--target-file", &path], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with(&format!("target = []\ntarget-file = \"{path}\"\n")), "{output:?}");
+    let output = cliente(&["--check-config", "--target-file", &path, "--target", "b:1"], &[]);
+    assert!(stdout(&output).starts_with("target = [\"b:1\"]\n"), "{output:?}");
+}
+
+#[test]
+fn a_target_file_that_is_wrong_or_missing_is_no_start() {
+    let (folder, path) = target_file("[{\"targets\": [\n  \"a:1\",\n  \"nowhere\"]}]");
+    let missing = folder.path().join("none.json");
+    let missing = missing.to_str().expect("UTF-8");
+    for arguments in [[].as_slice(), &["--check-config"]] {
+        let output = cliente(&[arguments, &["--target-file", &path]].concat(), &[]);
+        assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+        let expected = format!(
+            "cliente: 1 setting is wrong\n  --target-file {path}: {path}:3:11: \"nowhere\": {TARGET}\n"
+        );
+        assert_eq!(stderr(&output), expected);
+        let output = cliente(&[arguments, &["--target-file", missing]].concat(), &[]);
+        assert_eq!(output.status.code(), Some(78), "{}", stderr(&output));
+        assert!(stderr(&output).contains("none.json: expected a readable file: No such file"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_target_in_both_places_or_in_neither_is_an_error() {
+    let (_folder, path) =
+        target_file(r#"[{"targets": ["a:1", "b:1"], "labels": {"zone": "x"}}, {"targets": ["b:1"]}]"#);
+    let output = cliente(&["--check-config", "--target-file", &path, "--target", "a:1"], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    for twice in ["\"a:1\" is given twice", "\"b:1\" is given twice"] {
+        assert!(stderr(&output).contains(twice), "{output:?}");
+    }
+    let (_folder, empty) = target_file("[]");
+    let output = cliente(&["--check-config", "--target-file", &empty], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(stderr(&output).contains("expected at least one target"), "{output:?}");
+}
+
+#[test]
+fn a_hard_limit_of_files_below_what_the_targets_need_is_told() {
+    let names: Vec<String> = (1..=200).map(|port| format!("\"a:{port}\"")).collect();
+    let (_folder, path) = target_file(&format!("[{{\"targets\": [{}]}}]", names.join(",")));
+    for (hard, status) in [("655", 78), ("656", 0)] {
+        let command = format!("ulimit -n {hard}; exec {CLIENTE} --check-config --target-file {path}");
+        let output = Command::new("sh").args(["-c", &command]).output().expect("a shell");
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        let expected =
+            "target and target-file = 200 targets: 656 open files are needed, but the hard limit is 655";
+        assert_eq!(stderr(&output).contains(expected), status == 78, "{output:?}");
+    }
+}
+
+#[test]
+fn the_soft_limit_of_files_is_raised_to_what_the_targets_need() {
+    let names: Vec<String> = (1..=50).map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+    let (_folder, path) = target_file(&format!("[{{\"targets\": [{}]}}]", names.join(",")));
+    let command =
+        format!("ulimit -Sn 100; exec {CLIENTE} --metrics-listen off --interval 1h --target-file {path}");
+    let mut daemon =
+        Command::new("sh").args(["-c", &command]).stderr(Stdio::null()).spawn().expect("a shell");
+    let limits = format!("/proc/{}/limits", daemon.id());
+    wait_until("the soft limit is 356", || {
+        let limits = fs::read_to_string(&limits).expect("a child of this process");
+        let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
+        files.split_whitespace().nth(3) == Some("356")
+    });
+    daemon.kill().and_then(|()| daemon.wait()).expect("a child of this process");
 }
 
 #[test]
@@ -167,7 +260,7 @@ fn the_default_file_says_what_is_the_default() {
     let from_file = cliente(&["--check-config", "--config", file.to_str().expect("UTF-8")], &[]);
     assert_eq!(from_file.status.code(), Some(0), "{}\n{uncommented}", stderr(&from_file));
     assert_eq!(stdout(&from_file), stdout(&cliente(&["--check-config"], &[])));
-    assert_eq!(uncommented.lines().count(), 14);
+    assert_eq!(uncommented.lines().count(), 17);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Supervises a running daemon: signals, reloads, the watchdog, and the upkeep of logs and metrics.
 
 use std::future::Future;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,10 +42,8 @@ pub trait Supervised: Send + Sync {
     /// Starts a new second for the budgets of its log events. Returns how many were suppressed in the last one.
     fn refill_budgets(&self, per_second: u32) -> u64;
 
-    /// Updates the recorder. Returns the metrics that the recorder does not keep, in the exposition format.
-    fn own_metrics(&self) -> String {
-        String::new()
-    }
+    /// Updates the recorder. Appends the metrics that the recorder does not keep, in the exposition format.
+    fn own_metrics(&self, _text: &mut String) {}
 }
 
 /// Why a daemon that still runs has failed: one of its tasks is gone.
@@ -77,6 +77,8 @@ pub struct Supervisor<D: Supervised> {
     status: String,
     /// Whether the last reload was refused.
     is_reload_refused: bool,
+    /// The other files of the settings, as they were when they were read last.
+    files: Vec<Stamp>,
 }
 
 impl<D: Supervised> Supervisor<D> {
@@ -113,6 +115,7 @@ impl<D: Supervised> Supervisor<D> {
             pings,
             status: String::new(),
             is_reload_refused: false,
+            files: Vec::new(),
         }
     }
 
@@ -197,7 +200,27 @@ impl<D: Supervised> Supervisor<D> {
         self.telemetry.events_suppressed(self.daemon.refill_budgets(per_second));
         self.telemetry.lines_dropped(self.logging.lines_dropped());
         self.telemetry.upkeep();
+        self.follow_files();
         self.update_status();
+    }
+
+    /// Reads the other files of the settings again if one of them has changed.
+    fn follow_files(&mut self) {
+        let running = self.settings.borrow().clone();
+        let stamps = stamps(&running.own.files());
+        if stamps == self.files {
+            return;
+        }
+        if self.is_reload_refused {
+            // A file may be why: the reload that was asked for is tried again, as a whole.
+            return self.reload();
+        }
+        self.files = stamps;
+        let read = running.own.read_files_again().map(|own| Settings { own, common: running.common.clone() });
+        if read.as_ref().is_ok_and(|settings| settings.own == running.own) {
+            return;
+        }
+        self.take(read.and_then(claimed));
     }
 
     fn update_status(&mut self) {
@@ -218,25 +241,22 @@ impl<D: Supervised> Supervisor<D> {
 
     fn reload(&mut self) {
         self.notifier.reloading();
-        let read = self.read_again();
+        // Before they are read: what changes meanwhile is seen later.
+        self.files = stamps(&self.settings.borrow().own.files());
+        let read = self.source.read_again().map_err(|errors: SettingErrors| errors.in_one_line());
+        self.take(read.and_then(claimed));
+        self.update_status();
+        self.notifier.ready();
+    }
+
+    /// Puts settings into force, or says why not.
+    fn take(&mut self, read: Result<Settings<D::Own>, String>) {
+        self.telemetry.reloaded(read.is_ok());
         self.is_reload_refused = read.is_err();
         match read {
             Ok(settings) => self.apply(settings),
             Err(error) => tracing::error!(error, "reload failed"),
         }
-        self.update_status();
-        self.notifier.ready();
-    }
-
-    fn read_again(&self) -> Result<Settings<D::Own>, String> {
-        let read = self.source.read_again().map_err(|errors: SettingErrors| errors.in_one_line());
-        let checked =
-            read.and_then(|settings: Settings<D::Own>| match settings.own.claim(&settings.common) {
-                Ok(()) => Ok(settings),
-                Err(error) => Err(in_one_line(&error)),
-            });
-        self.telemetry.reloaded(checked.is_ok());
-        checked
     }
 
     fn apply(&mut self, mut settings: Settings<D::Own>) {
@@ -256,4 +276,22 @@ impl<D: Supervised> Supervisor<D> {
         self.settings.send_replace(Arc::new(settings));
         tracing::info!(changed = changed.join(", "), "reloaded");
     }
+}
+
+fn claimed<S: Section>(settings: Settings<S>) -> Result<Settings<S>, String> {
+    match settings.own.claim(&settings.common) {
+        Ok(()) => Ok(settings),
+        Err(error) => Err(in_one_line(&error)),
+    }
+}
+
+/// What tells that a file has changed: its time, size, device and inode; none if it is not there.
+type Stamp = Option<(i64, i64, u64, u64, u64)>;
+
+fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+    let stamp = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.dev(), metadata.ino()))
+    };
+    files.iter().map(stamp).collect()
 }

@@ -85,8 +85,8 @@ impl Supervised for Context {
         self.log.refill(per_second)
     }
 
-    fn own_metrics(&self) -> String {
-        self.metrics.render(&self.limit)
+    fn own_metrics(&self, text: &mut String) {
+        text.push_str(&self.metrics.render(&self.limit));
     }
 }
 

@@ -176,9 +176,10 @@ pub fn compare_metrics(file: &str, daemon: &str, scrape: &Metrics) {
     }
     let mut reported: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, labels) in scrape.series() {
-        let is_histogram = |family: &&str| scrape.text.contains(&format!("# TYPE {family} histogram\n"));
+        let is = |family: &str, kind| scrape.text.contains(&format!("# TYPE {family} {kind}\n"));
+        let has_parts = |family: &&str| is(family, "histogram") || is(family, "summary");
         let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
-        let family = family.filter(is_histogram).unwrap_or(name);
+        let family = family.filter(has_parts).unwrap_or(name);
         if family.starts_with("process_") {
             continue;
         }

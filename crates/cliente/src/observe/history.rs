@@ -110,13 +110,11 @@ impl History {
     }
 
     /// Forgets a target that is no longer probed, unless another probe of it has begun meanwhile.
-    pub(crate) fn forget(&self, rounds: Arc<Rounds>) {
+    pub(crate) fn forget(&self, rounds: &Arc<Rounds>) {
         let mut targets = self.targets();
-        // Those that are left are the map's and the other probe's.
-        let name = rounds.name.clone();
-        drop(rounds);
-        if targets.get(&name).is_some_and(|rounds| Arc::strong_count(rounds) == 1) {
-            targets.remove(&name);
+        // One is the map's, the other the caller's.
+        if Arc::strong_count(rounds) == 2 {
+            targets.remove(&rounds.name);
             self.count.store(targets.len(), Relaxed);
         }
     }
@@ -333,9 +331,10 @@ pub(crate) mod tests {
     fn a_target_is_forgotten_with_its_last_probe() {
         let (history, target) = (History::default(), "a:1".parse().unwrap());
         let (first, second) = (history.of(&target), history.of(&target));
-        history.forget(first);
+        history.forget(&first);
+        drop(first);
         assert_eq!(history.all().len(), 1);
-        history.forget(second);
+        history.forget(&second);
         assert!(history.all().is_empty());
     }
 }

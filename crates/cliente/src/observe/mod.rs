@@ -2,20 +2,21 @@
 
 pub mod history;
 mod lines;
-pub(crate) mod metrics;
+pub mod metrics;
 pub mod report;
 pub mod totals;
 pub(crate) mod verdict;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::metrics::{Histogram, histogram};
 use daemon::event_within;
 use protocol::{Number, answer};
 use tokio_util::sync::CancellationToken;
 
 use self::history::Rounds;
-use self::metrics::Metrics;
+use self::metrics::TargetMetrics;
 use self::report::{Report, Skip};
 use self::totals::{Totals, UnderWay};
 use crate::control::OwnHost;
@@ -33,25 +34,55 @@ pub(crate) struct Observers {
     /// The report, if there is one.
     pub(crate) report: Option<Arc<Report>>,
     pub(crate) own_host: OwnHost,
+    pub(crate) schedule_delay: Histogram,
+}
+
+/// The delay of the schedule is this host's doing, so no target's.
+pub(crate) fn schedule_delay() -> Histogram {
+    histogram!(
+        description: "From a round's intended start to its actual start, over all targets.",
+        "cliente_schedule_delay_seconds"
+    )
 }
 
 /// Records the rounds of one target.
 pub(crate) struct Recorder {
     target: Target,
-    metrics: Metrics,
+    /// Where the next round is counted.
+    metrics: Mutex<Arc<TargetMetrics>>,
     rounds: Arc<Rounds>,
     observers: Observers,
 }
 
+/// A round that has begun.
+pub(crate) struct Begun<'a> {
+    under_way: UnderWay<'a>,
+    /// Where it is counted, even if the target has other labels when it ends.
+    metrics: Arc<TargetMetrics>,
+}
+
 impl Recorder {
-    pub(crate) fn new(target: Target, observers: Observers) -> Self {
+    pub(crate) fn new(target: Target, metrics: Arc<TargetMetrics>, observers: Observers) -> Self {
         let rounds = observers.totals.history.of(&target);
-        Self { metrics: Metrics::register(&target), target, rounds, observers }
+        Self { target, metrics: Mutex::new(metrics), rounds, observers }
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Counts the rounds that begin from now on in `metrics`.
+    pub(crate) fn count_in(&self, metrics: Arc<TargetMetrics>) {
+        *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = metrics;
+    }
+
+    fn metrics(&self) -> Arc<TargetMetrics> {
+        Arc::clone(&self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn skipped(&self, ticks: u64, why: Skip) {
         if ticks > 0 {
-            self.metrics.skipped(ticks);
+            self.metrics().skipped(ticks);
             self.observers.totals.skip(ticks);
             if let Some(report) = &self.observers.report {
                 report.skipped(&self.target, ticks, why);
@@ -59,19 +90,21 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn begun(&self, tick: Tick) -> UnderWay<'_> {
-        self.metrics.begun(tick.delay);
+    pub(crate) fn begun(&self, tick: Tick) -> Begun<'_> {
+        let metrics = self.metrics();
+        metrics.begun();
+        self.observers.schedule_delay.record(tick.delay);
         let under_way = self.observers.totals.begun();
         if let Some(report) = &self.observers.report {
             report.begun(&self.target);
         }
         self.observers.started.cancel();
-        under_way
+        Begun { under_way, metrics }
     }
 
-    pub(crate) fn finished(&self, under_way: UnderWay<'_>, number: &Number, outcome: &Outcome) {
-        under_way.finish(outcome);
-        self.metrics.finished(number, outcome);
+    pub(crate) fn finished(&self, round: Begun<'_>, number: &Number, outcome: &Outcome) {
+        round.under_way.finish(outcome);
+        round.metrics.finished(number, outcome);
         self.rounds.add(outcome, self.observers.totals.history.capacity());
         self.log(number, outcome);
         if let Some(report) = &self.observers.report {
@@ -80,9 +113,8 @@ impl Recorder {
     }
 
     /// The target is no longer probed.
-    pub(crate) fn retired(self) {
-        self.metrics.retired();
-        self.observers.totals.history.forget(self.rounds);
+    pub(crate) fn retired(&self) {
+        self.observers.totals.history.forget(&self.rounds);
     }
 
     fn log(&self, number: &Number, outcome: &Outcome) {

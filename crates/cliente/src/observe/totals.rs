@@ -10,6 +10,7 @@ use daemon::supervisor::Supervised;
 use tracing::info;
 
 use super::history::{History, PastResult, Second, State};
+use super::metrics::Metrics;
 use super::report::{Loss, Short};
 use super::verdict::{Line, Verdict};
 use crate::control::OwnHost;
@@ -26,6 +27,8 @@ pub struct Totals {
     failed: AtomicU64,
     disturbed: AtomicU64,
     skipped: AtomicU64,
+    /// What each target counts for Prometheus.
+    pub(crate) metrics: Metrics,
     pub(crate) history: History,
     pub(crate) own_host: OwnHost,
     pub(crate) completed_lines: Budget,
@@ -39,8 +42,9 @@ pub(crate) struct UnderWay<'a>(&'a Totals);
 
 impl Totals {
     /// All zero. At most `lines_per_second` lines per second are logged for each event.
-    pub fn new(lines_per_second: u32) -> Self {
+    pub fn new(lines_per_second: u32, metrics: Metrics) -> Self {
         Self {
+            metrics,
             under_way: AtomicU64::new(0),
             rounds: AtomicU64::new(0),
             right: AtomicU64::new(0),
@@ -119,6 +123,10 @@ impl Supervised for Totals {
         info!(uptime_s, under_way, rounds, right, failed, disturbed, skipped, "state");
     }
 
+    fn own_metrics(&self, text: &mut String) {
+        self.metrics.write(text);
+    }
+
     fn refill_budgets(&self, per_second: u32) -> u64 {
         let budgets = [&self.completed_lines, &self.failed_lines, &self.disturbed_lines];
         budgets.into_iter().map(|budget| budget.refill(per_second)).sum()
@@ -144,18 +152,22 @@ impl Drop for UnderWay<'_> {
 
 #[cfg(test)]
 mod tests {
+    use daemon::metrics::histogram::Bounds;
+
     use super::*;
     use crate::round::failure::Failure;
+    use crate::settings::Detail;
 
     #[test]
     fn the_status_says_the_worst_first_and_no_loss_without_rounds() {
-        let totals = Totals::new(0);
+        let totals = Totals::new(0, Metrics::new(Detail::Full, Bounds::new([])));
         assert_eq!(totals.status(), "no targets; 0 rounds, 0 failed, loss unknown, 0 ticks skipped");
         let rounds = totals.history.of(&"localhost:8888".parse().unwrap());
         let unknown = "localhost:8888 nothing measured; 0 rounds, 0 failed, loss unknown, 0 ticks skipped";
         assert_eq!(totals.status(), unknown);
         let lines = [Ok(Duration::from_micros(212)), Err(Failure::Closed)].map(|result| {
-            let outcome = Outcome { connect: None, result, elapsed: Duration::ZERO, disturbed: None };
+            let outcome =
+                Outcome { resolve: None, connect: None, result, elapsed: Duration::ZERO, disturbed: None };
             totals.begun().finish(&outcome);
             rounds.add(&outcome, 2);
             let status = totals.status();

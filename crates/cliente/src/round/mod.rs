@@ -39,6 +39,8 @@ pub struct Options {
 /// The result of a round.
 #[derive(Debug)]
 pub struct Outcome {
+    /// The time it took to resolve the name; `None` if that was not done or failed.
+    pub resolve: Option<Duration>,
     /// The time it took to connect; `None` if no connection was made, as when a kept one was used.
     pub connect: Option<Duration>,
     /// The round trip, if the reply was right: from before the request's write to after the reply's last read.
@@ -65,6 +67,7 @@ pub struct Session {
 /// What a round has measured so far.
 #[derive(Default)]
 struct Measured {
+    resolve: Option<Duration>,
     connect: Option<Duration>,
     disturbed: Option<Duration>,
 }
@@ -89,10 +92,10 @@ impl Session {
         let begun = Instant::now();
         let mut measured = Measured::default();
         let result = self.ask(&number, options, &mut measured).await;
-        let Measured { connect, disturbed } = measured;
+        let Measured { resolve, connect, disturbed } = measured;
         let is_certain = result.as_ref().is_err_and(Failure::is_certain);
         let disturbed = disturbed.filter(|_| !is_certain);
-        Outcome { connect, result, elapsed: begun.elapsed(), disturbed }
+        Outcome { resolve, connect, result, elapsed: begun.elapsed(), disturbed }
     }
 
     async fn ask(
@@ -133,8 +136,9 @@ impl Session {
         let connect_timeout = options.connect_timeout;
         let phase = self.stalls.phase();
         let addresses = resolve(&self.target, connect_timeout).await;
-        measured.end(phase, connect_timeout, options);
+        let elapsed = measured.end(phase, connect_timeout, options);
         let addresses = addresses?;
+        measured.resolve = Some(elapsed);
         steps.resolved(&addresses);
         let phase = self.stalls.phase();
         let stream = connect(&addresses, connect_timeout, steps).await;

@@ -1,43 +1,71 @@
 //! Which servers are probed: one probe per target, following the settings.
 
+pub mod file;
+pub mod labels;
 pub mod target;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::labels::Labels;
 use self::target::Target;
+use crate::observe::Recorder;
 use crate::probe::{Context, probe};
+
+/// A target with the labels of its series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    /// Whom to ask.
+    pub target: Target,
+    /// What its series bear beside its name.
+    pub labels: Arc<Labels>,
+}
 
 /// The probes that run.
 pub(crate) struct Probes {
     context: Context,
-    /// What ends the probe of each target.
-    ends: HashMap<Target, CancellationToken>,
+    running: HashMap<Target, Running>,
     tasks: JoinSet<()>,
+}
+
+/// A probe that runs.
+struct Running {
+    recorder: Arc<Recorder>,
+    /// Ends it.
+    end: CancellationToken,
 }
 
 impl Probes {
     /// None yet.
     pub(crate) fn new(context: Context) -> Self {
-        Self { context, ends: HashMap::new(), tasks: JoinSet::new() }
+        Self { context, running: HashMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Probes `targets` and no others. A probe that ends may finish its round.
-    pub(crate) fn follow(&mut self, targets: &[Target]) {
-        self.ends.retain(|target, end| {
-            let stays = targets.contains(target);
+    /// Probes `targets` and no others. A probe that ends may finish its round. Other labels change the series of a target, and
+    /// nothing about its rounds.
+    pub(crate) fn follow(&mut self, targets: &[Labelled]) {
+        let names: HashSet<&Target> = targets.iter().map(|labelled| &labelled.target).collect();
+        self.running.retain(|target, running| {
+            let stays = names.contains(target);
             if !stays {
-                end.cancel();
+                running.end.cancel();
             }
             stays
         });
-        for target in targets {
-            if let Entry::Vacant(entry) = self.ends.entry(target.clone()) {
-                let end = entry.insert(self.context.stop.child_token()).clone();
-                self.tasks.spawn(probe(target.clone(), self.context.clone(), end));
+        let metrics = self.context.observers.totals.metrics.follow(targets);
+        for (Labelled { target, .. }, metrics) in targets.iter().zip(metrics) {
+            match self.running.entry(target.clone()) {
+                Entry::Occupied(entry) => entry.get().recorder.count_in(metrics),
+                Entry::Vacant(entry) => {
+                    let recorder = Recorder::new(target.clone(), metrics, self.context.observers.clone());
+                    let (recorder, end) = (Arc::new(recorder), self.context.stop.child_token());
+                    self.tasks.spawn(probe(Arc::clone(&recorder), self.context.clone(), end.clone()));
+                    entry.insert(Running { recorder, end });
+                }
             }
         }
     }

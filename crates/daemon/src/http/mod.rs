@@ -1,6 +1,7 @@
 //! The HTTP side: metrics for Prometheus, health for supervisors, a page for people.
 
 mod clients;
+mod compression;
 pub mod health;
 mod hosts;
 mod icon;

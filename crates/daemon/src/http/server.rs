@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::clients::{Clients, HasAsked};
-use super::{hosts, page};
+use super::{compression, hosts, page};
 use crate::accept::{AcceptErrors, AfterError, PAUSE};
 use crate::listener::{ListenError, Listener};
 use crate::phase::Phase;
@@ -148,7 +148,12 @@ fn respond(site: &Site, access: Access, local: IpAddr, request: &Request<Incomin
         return response;
     }
     match request.uri().path() {
-        "/metrics" => reply(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", (site.metrics)()),
+        "/metrics" => {
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            compression::negotiated(request.headers(), (site.metrics)(), |body| {
+                reply(StatusCode::OK, kind, body)
+            })
+        }
         "/" => {
             let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", (site.page)());
             response
@@ -166,7 +171,7 @@ fn respond(site: &Site, access: Access, local: IpAddr, request: &Request<Incomin
     }
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -36,7 +36,7 @@ pub fn of<D: Supervised + 'static>(
         page.to_string()
     };
     Site {
-        metrics: Box::new(move || telemetry.render(|| own.own_metrics())),
+        metrics: Box::new(move || telemetry.render(|text| own.own_metrics(text))),
         page: Box::new(page),
         admits: Box::new(move |peer| allowing.borrow().common.metrics_allow.contains(peer)),
         hosts: Box::new(move || naming.borrow().common.metrics_hosts.clone()),

@@ -73,11 +73,14 @@ impl Telemetry {
     }
 
     /// All metrics in the Prometheus exposition format 0.0.4. `own` adds those of the daemon itself: it updates the
-    /// recorder, or returns text.
-    pub fn render(&self, own: impl FnOnce() -> String) -> String {
+    /// recorder, or appends to the text.
+    pub fn render(&self, own: impl FnOnce(&mut String)) -> String {
         process::collect();
-        let own = own();
-        self.recorder.render() + &process::cpu_time() + &own
+        let mut text = String::new();
+        own(&mut text);
+        text.push_str(&self.recorder.render());
+        text.push_str(&process::cpu_time());
+        text
     }
 
     /// Processes the samples that histograms have queued. Call this about once per second.

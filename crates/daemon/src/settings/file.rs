@@ -25,7 +25,7 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
 /// # Errors
 ///
 /// As [`read`], or if it is not a regular file.
-pub(super) fn read_again(path: &Path) -> Result<String, String> {
+pub fn read_again(path: &Path) -> Result<String, String> {
     check_regular(fs::metadata(path).map_err(|error| unreadable(&error))?.file_type())?;
     // The path may lead to another file by now. Opening that must not block.
     let flags = OFlags::NONBLOCK.bits().cast_signed();

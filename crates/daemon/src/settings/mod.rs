@@ -16,12 +16,15 @@ mod value;
 
 pub use common::{Common, HostNames, LogFormat, LogLevel, MetricsListen, Networks, WorkerThreads};
 pub use error::{SettingError, SettingErrors};
+pub use file::read_again;
 pub use near_miss::NearMiss;
 pub use print::{default_config, effective_config};
 pub use source::{Given, Source};
 pub use start::{Defaults, Extra, Implied, Program, REVISION, Start, VERSION, command, schema, start};
 pub use suggestions::Suggestions;
 pub use value::{Count, List, Period, Value};
+
+use std::path::PathBuf;
 
 use crate::open_files::OpenFilesError;
 
@@ -90,8 +93,28 @@ pub trait Section: Clone + PartialEq + Send + Sync + 'static {
     /// Each setting's value in TOML, in the order of [`Section::schema`].
     fn values(&self) -> Vec<String>;
 
+    /// Whether each setting differs from that of `other`, in the order of [`Section::schema`].
+    fn differ(&self, other: &Self) -> Vec<bool>;
+
     /// Resets the settings that need a restart to their values in `started`.
     fn keep_until_restart(&mut self, started: &Self);
+
+    /// Adapts defaults to other settings, once all values are read.
+    fn settle(&mut self) {}
+
+    /// The files besides the settings file whose contents are part of the settings: each is read again when it changes.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// The same settings with the contents of [`Section::files`] as they are by now.
+    ///
+    /// # Errors
+    ///
+    /// The errors in them, with their places.
+    fn read_files_again(&self) -> Result<Self, String> {
+        Ok(self.clone())
+    }
 
     /// Errors that only several settings together show, including the common ones.
     fn contradictions(&self, _common: &Common) -> Vec<String> {
@@ -149,10 +172,11 @@ impl<S: Section> Settings<S> {
 
     /// The settings that differ from `other`.
     pub fn differences(&self, other: &Self) -> Vec<Setting> {
+        let differ = [self.own.differ(&other.own), self.common.differ(&other.common)].concat();
         Self::schema()
             .into_iter()
-            .zip(self.values().into_iter().zip(other.values()))
-            .filter(|(_, (mine, theirs))| mine != theirs)
+            .zip(differ)
+            .filter(|(_, differs)| *differs)
             .map(|(setting, _)| setting)
             .collect()
     }
@@ -166,6 +190,8 @@ macro_rules! settings {
         pub struct $Name:ident {
             $( $(#[doc = $doc:literal])+ $field:ident: $Type:ty = $default:literal, $change:ident; )+
         }
+        $( settle($settling:ident) $settle:block )?
+        $( files($reader:ident) $files:block $read_files_again:block )?
         $( contradictions($this:ident, $common:ident) $contradictions:block )?
         $( claim($claimant:ident, $beside:ident) $claim:block )?
     ) => {
@@ -188,12 +214,33 @@ macro_rules! settings {
             fn read(source: &mut $crate::settings::Given) -> Option<Self> {
                 // All are read before the first error returns, so that every error is reported.
                 $( let $field = source.take::<$Type>(stringify!($field)); )+
-                Some(Self { $( $field: $field? ),+ })
+                let mut settings = Self { $( $field: $field? ),+ };
+                $crate::settings::Section::settle(&mut settings);
+                Some(settings)
             }
 
             fn values(&self) -> Vec<String> {
                 vec![$( $crate::settings::Value::to_toml(&self.$field) ),+]
             }
+
+            fn differ(&self, other: &Self) -> Vec<bool> {
+                vec![$( self.$field != other.$field ),+]
+            }
+
+            $( fn settle(&mut self) {
+                let $settling = self;
+                $settle
+            } )?
+
+            $( fn files(&self) -> Vec<std::path::PathBuf> {
+                let $reader = self;
+                $files
+            }
+
+            fn read_files_again(&self) -> Result<Self, String> {
+                let $reader = self;
+                $read_files_again
+            } )?
 
             fn keep_until_restart(&mut self, started: &Self) {
                 $( if matches!($crate::settings::Change::$change, $crate::settings::Change::Restart) {

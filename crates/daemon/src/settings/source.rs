@@ -164,7 +164,7 @@ impl Given {
     pub fn take<T: Value>(&mut self, field: &str) -> Option<T> {
         let name = field.replace('_', "-");
         let (_, default) = self.defaults.iter().find(|(setting, _)| *setting == name)?;
-        let mut value = T::parse(default).ok();
+        let mut value = T::parse_default(default).ok();
         for written in self.written.iter().filter(|written| written.setting == name) {
             match written.text.as_deref().map_err(Clone::clone).and_then(T::parse) {
                 Ok(parsed) => value = Some(parsed),

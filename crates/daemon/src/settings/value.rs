@@ -25,6 +25,15 @@ pub trait Value: Sized + Clone + PartialEq {
     /// What was expected: [`Value::EXPECTED`], or something more specific.
     fn parse(text: &str) -> Result<Self, String>;
 
+    /// Reads the value that is in force where no source gives one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Value::parse`].
+    fn parse_default(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+
     /// The value as TOML.
     fn to_toml(&self) -> String;
 }

@@ -12,12 +12,13 @@ fn number(text: &str) -> Number {
 fn right(connect: Option<u64>, round_trip: u64) -> Outcome {
     let round_trip = Duration::from_micros(round_trip);
     let connect = connect.map(Duration::from_micros);
-    Outcome { connect, result: Ok(round_trip), elapsed: round_trip, disturbed: None }
+    Outcome { resolve: None, connect, result: Ok(round_trip), elapsed: round_trip, disturbed: None }
 }
 
 fn failed() -> Outcome {
     let timeout = Duration::from_secs(3);
     Outcome {
+        resolve: None,
         connect: None,
         result: Err(Failure::ConnectTimeout(timeout)),
         elapsed: timeout,
