@@ -114,8 +114,10 @@ fn synopsis(daemon: &Daemon) -> String {
         others.partition(|flag| flag.get_action().takes_values());
     // No line ends between a flag and its value.
     let any = |kind: &str| format!("[`--{kind}`\u{a0}*VALUE*]...");
+    let (positional, valued): (Vec<&Arg>, Vec<&Arg>) = valued.iter().partition(|flag| flag.is_positional());
+    let positional: String = positional.iter().map(|argument| format!(" [{}]...", usage(argument))).collect();
     let valued = valued.iter().map(|flag| format!("[{}] ", usage(flag).replace("` ", "`\u{a0}")));
-    let mut lines = vec![format!("`{name}` {}{}", valued.collect::<String>(), any("SETTING"))];
+    let mut lines = vec![format!("`{name}` {}{}{positional}", valued.collect::<String>(), any("SETTING"))];
     for subcommand in command.get_subcommands() {
         lines.push(format!("`{name}` {} `{}` {}", any("SETTING"), subcommand.get_name(), any("FLAG")));
     }
@@ -222,7 +224,7 @@ mod tests {
         let [_, cliente] = crate::daemons();
         let synopsis = synopsis(&cliente).replace(['`', '*', '\\'], "").replace('\u{a0}', " ");
         let lines: Vec<&str> = synopsis.lines().collect();
-        assert_eq!(lines[0], "cliente [--config FILE] [--count N] [--SETTING VALUE]...");
+        assert_eq!(lines[0], "cliente [--config FILE] [--count N] [--SETTING VALUE]... [HOST:PORT]...");
         assert_eq!(lines[1], "cliente [--SETTING VALUE]... bench [--FLAG VALUE]...");
         assert_eq!(
             lines[2],
