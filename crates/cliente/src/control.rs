@@ -17,6 +17,7 @@ use crate::draw::draw;
 use crate::observe::Observers;
 use crate::observe::history::CAPACITY;
 use crate::probe::Context;
+use crate::resolve::Wanted;
 use crate::round::{Options, Outcome, Session};
 use crate::schedule::Schedule;
 
@@ -101,7 +102,7 @@ fn answer_one(stream: &TcpStream) -> io::Result<()> {
 /// Makes control rounds with `address` until the stop.
 pub(crate) async fn control(address: SocketAddr, mut context: Context) {
     let target = address.to_string().parse().expect("an address and a port are a target");
-    let mut session = Session::new(target, context.stalls.clone());
+    let mut session = Session::new(target, context.stalls.clone(), context.resolver.clone());
     let metrics = Metrics::register();
     while !context.stop.is_cancelled() {
         let own = context.settings.borrow_and_update().own.clone();
@@ -124,7 +125,7 @@ async fn rounds(
     observers: &Observers,
     metrics: &Metrics,
 ) {
-    let options = Options { keep: false, ..options };
+    let options = Options { keep: false, wanted: Wanted::ANY, ..options };
     loop {
         schedule.tick().await;
         let number = draw(&mut rand::rng());

@@ -3,8 +3,8 @@
 //! The modules in the order in which a round passes through them:
 //!
 //! ```text
-//! rounds ──► targets ──► probe ──► schedule, draw ──► round ──► observe
-//! thread     which?      one       when? what?        ask       metrics, totals, log, report
+//! rounds ──► targets ──► probe ──► schedule, draw ──► resolve ──► round ──► observe
+//! thread     which?      one       when? what?        where?      ask       metrics, totals, log, report
 //! ```
 
 pub mod bench;
@@ -13,6 +13,7 @@ pub mod draw;
 pub mod observe;
 mod page;
 mod probe;
+pub mod resolve;
 pub mod round;
 pub mod rounds;
 pub mod schedule;

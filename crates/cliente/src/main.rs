@@ -10,6 +10,7 @@ use cliente::observe::report::Report;
 use cliente::observe::totals::Totals;
 use cliente::rounds::{Inputs, Rounds, RunError};
 use cliente::settings::{Own, PROGRAM, limited};
+use cliente::targets::expand::at_start;
 use cliente::{bench, register_series};
 use daemon::exit::Failure;
 use daemon::http::{server, site};
@@ -56,7 +57,7 @@ async fn serve(
     let telemetry = Arc::new(Telemetry::install(PROGRAM.name));
     let metrics = Metrics::new(settings.own.detail, settings.own.buckets.bounds());
     let totals = Arc::new(Totals::new(settings.common.log_events_per_second.get(), metrics));
-    let targets = settings.own.targets();
+    let targets = at_start(&settings.own);
     register_series(&totals, &targets);
     let limited = limited(&flags);
     let names: Vec<_> = targets.into_iter().map(|labelled| labelled.target).collect();

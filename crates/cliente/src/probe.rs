@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::draw::draw;
 use crate::observe::report::Skip;
 use crate::observe::{Observers, Recorder};
+use crate::resolve::Resolver;
 use crate::round::Session;
 use crate::schedule::{Epoch, Schedule};
 use crate::settings::Settings;
@@ -24,6 +25,7 @@ pub(crate) struct Context {
     /// Where the phases of all schedules begin.
     pub(crate) epoch: Epoch,
     pub(crate) stalls: StallMeter,
+    pub(crate) resolver: Resolver,
     pub(crate) observers: Observers,
     /// How many rounds each probe makes; `None` for no limit.
     pub(crate) count: Option<u64>,
@@ -35,9 +37,10 @@ pub(crate) async fn probe(recorder: Arc<Recorder>, mut context: Context, end: Ca
     let schedule = |interval| Schedule::new(context.epoch.first_tick(target.as_str(), interval), interval);
     let mut interval = context.settings.borrow_and_update().own.interval.get();
     let mut schedule_now = schedule(interval);
-    let mut session = Session::new(target.clone(), context.stalls.clone());
+    let mut session = Session::new(target.clone(), context.stalls.clone(), context.resolver.clone());
     let mut left = context.count;
     while left != Some(0) {
+        let options = context.settings.borrow().own.round_options();
         let tick = select! {
             biased;
             () = end.cancelled() => break,
@@ -47,6 +50,7 @@ pub(crate) async fn probe(recorder: Arc<Recorder>, mut context: Context, end: Ca
                 continue;
             }
             tick = schedule_now.tick() => tick,
+            () = session.follow(options) => continue,
         };
         recorder.skipped(tick.skipped, Skip::Late);
         let round = recorder.begun(tick);

@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use daemon::systemd::watchdog::Watchdog;
 use thiserror::Error;
@@ -19,10 +18,12 @@ use crate::observe::report::Report;
 use crate::observe::totals::Totals;
 use crate::observe::{Observers, schedule_delay};
 use crate::probe::Context;
+use crate::resolve::Resolver;
 use crate::schedule::Epoch;
 use crate::settings::Settings;
 use crate::stall::StallMeter;
 use crate::targets::Probes;
+use crate::targets::expand::Expansion;
 
 /// How many events of sockets the thread takes from the kernel at once. After a stall all targets' replies may be there, and
 /// each must be seen before its deadline is enforced.
@@ -110,21 +111,19 @@ impl Rounds {
 fn block_on(inputs: Inputs, cut: &CancellationToken) -> Result<(), RunError> {
     let mut builder = Builder::new_current_thread();
     let runtime = builder.enable_all().max_io_events_per_tick(MAX_EVENTS).build().map_err(RunError::Start)?;
-    let result = runtime.block_on(async {
+    runtime.block_on(async {
         select! {
             ended = run(inputs) => ended,
             () = cut.cancelled() => Ok(()),
         }
-    });
-    // A name look-up that hangs is not waited for.
-    runtime.shutdown_timeout(Duration::ZERO);
-    result
+    })
 }
 
 async fn run(inputs: Inputs) -> Result<(), RunError> {
     let Inputs { mut settings, stop, started, totals, watchdog, limited } = inputs;
     let (count, report) = limited.unzip();
     let stalls = StallMeter::new().map_err(RunError::Start)?;
+    let resolver = Resolver::of_this_host();
     let own_host = totals.own_host.clone();
     let observers = Observers { totals, started, report, own_host, schedule_delay: schedule_delay() };
     let own = settings.borrow_and_update().own.clone();
@@ -136,6 +135,7 @@ async fn run(inputs: Inputs) -> Result<(), RunError> {
         stop: stop.clone(),
         epoch,
         stalls: stalls.clone(),
+        resolver: resolver.clone(),
         observers,
         count,
     };
@@ -146,20 +146,25 @@ async fn run(inputs: Inputs) -> Result<(), RunError> {
     }
     let heartbeat = watchdog.heartbeat();
     let mut probes = Probes::new(context);
-    probes.follow(&targets);
+    let mut expansion = Expansion::new(resolver);
+    expansion.follow(&own);
+    probes.follow(&expansion.targets());
     let ended = async {
         loop {
             select! {
                 biased;
                 Some(ended) = probes.next_end() => ended?,
                 Ok(()) = settings.changed() => {
-                    let targets = settings.borrow_and_update().own.targets();
-                    probes.follow(&targets);
+                    let own = settings.borrow_and_update().own.clone();
+                    expansion.follow(&own);
+                    probes.follow(&expansion.targets());
                 }
+                () = expansion.changed() => probes.follow(&expansion.targets()),
                 Some(ended) = control_rounds.join_next() => ended?,
                 else => return Ok(()),
             }
-            if probes.is_empty() && (count.is_some() || stop.is_cancelled()) {
+            let is_limited = count.is_some() && !expansion.is_waiting();
+            if probes.is_empty() && (is_limited || stop.is_cancelled()) {
                 return Ok(());
             }
         }

@@ -1,6 +1,7 @@
 //! What `cliente` can be told: each setting declared once, with its default, its manual and its type.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use daemon::open_files::allow_open_files;
 use daemon::settings::{ClaimError, Implied, List, Period, Program, Suggestions, Value};
 
 use crate::bench;
+use crate::resolve::{Family, Wanted};
 use crate::round::Options;
 use crate::targets::Labelled;
 use crate::targets::file::TargetFile;
@@ -28,8 +30,10 @@ pub const PROGRAM: Program = Program {
     implied,
 };
 
-/// What a round has open at most: two attempts to connect, or a look-up.
-const FILES_OF_A_TARGET: u64 = 2;
+/// What a target with an address has open at most: its connection, and the last one while that closes.
+const FILES_OF_AN_ADDRESS: u64 = 2;
+/// What a target with a name has open at most: two questions to each of three name servers, or attempts to connect.
+const FILES_OF_A_NAME: u64 = 8;
 /// Files that are open beside these: the HTTP side, the log, the runtimes, control rounds.
 const OTHER_FILES: u64 = 256;
 
@@ -39,11 +43,13 @@ pub type Settings = daemon::settings::Settings<Own>;
 daemon::settings! {
     /// What only `cliente` can be told.
     pub struct Own {
-        /// The servers to ask, each as host:port. Names are resolved anew each round. The packaged service reaches this
-        /// host only: each other address must be in `IPAddressAllow=` of a drop-in too, or its rounds fail with
-        /// `connect_timeout`; see cliente(8).
+        /// The servers to probe, each as host:port, or as srv:NAME for the hosts in the SRV records of a service. Names are
+        /// looked up in the hosts file and by the name servers of resolv.conf, both of which are read again when they
+        /// change. Names that only NSS knows (mDNS, LDAP, the host names of systemd-resolved) are not found. The packaged
+        /// service reaches this host only: each other address, those of name servers included, must be in
+        /// `IPAddressAllow=` of a drop-in too, or its rounds fail with `connect_timeout` or `resolve`; see cliente(8).
         target: Targets = "127.0.0.1:8888", Live;
-        /// A file with more servers to ask, in the format of Prometheus' file_sd, in JSON:
+        /// A file with more servers to probe, in the format of Prometheus' file_sd, in JSON:
         /// `[{"targets": ["host:8888"], "labels": {"zone": "a"}}]`. The labels, at most 8, are on every series of their
         /// targets. The file is read again when it changes; one that is wrong changes nothing. With a file, `target` has no
         /// default.
@@ -54,6 +60,18 @@ daemon::settings! {
         /// `fresh` connects for each round; `kept` keeps one connection, and connects anew when it fails. With `kept`,
         /// keep `interval` below the server's `idle-timeout`, or its FIN may race with a request.
         connection: Connection = "fresh", Live;
+        /// Which addresses of a name are used. With `any`, both families take turns, 250 ms apart, and the first that
+        /// accepts is used: RFC 8305.
+        address_family: AddressFamily = "any", Live;
+        /// Whether a target is the `first` of its name's addresses that accepts, or `all` of them: then each address is a
+        /// target of its own, whose `server` is `host:port/address`, and they come and go as the name changes.
+        addresses: Addresses = "first", Live;
+        /// The address of this host that rounds are made from, or `none` for the one that the kernel chooses. Addresses
+        /// of the other family are then left out.
+        source_address: SourceAddress = "none", Live;
+        /// How long the addresses of a name are used at most before it is looked up again; less if their TTL is shorter.
+        /// A failed round, or a server that stops, asks anew.
+        resolve_max_age: Period = "10s", Live;
         /// How long connecting may take, over all addresses of the name; resolving the name may take as long again.
         connect_timeout: Period = "3s", Live;
         /// How long the reply may take, from the request on.
@@ -85,9 +103,11 @@ daemon::settings! {
         settings.faults_of_targets()
     }
     claim(settings, _common) {
-        let targets = settings.targets().len();
-        allow_open_files(targets as u64 * FILES_OF_A_TARGET + OTHER_FILES)
-            .map_err(|error| ClaimError { setting: "target and target-file", value: format!("{targets} targets"), error })
+        let targets = settings.targets();
+        let files_of =
+            |labelled: &Labelled| if labelled.target.is_name() { FILES_OF_A_NAME } else { FILES_OF_AN_ADDRESS };
+        let (files, targets) = (targets.iter().map(files_of).sum::<u64>(), targets.len());
+        allow_open_files(files + OTHER_FILES).map_err(|error| ClaimError { setting: "target and target-file", value: format!("{targets} targets"), error })
     }
 }
 
@@ -128,7 +148,94 @@ impl Own {
             reply_timeout: self.reply_timeout.get(),
             stall_threshold: self.stall_threshold.get(),
             keep: self.connection == Connection::Kept,
+            wanted: self.wanted(),
         }
+    }
+
+    /// Which addresses may be used.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            family: self.address_family.0,
+            source: self.source_address.0,
+            max_age: self.resolve_max_age.get(),
+        }
+    }
+}
+
+/// The family that addresses must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressFamily(Family);
+
+impl Value for AddressFamily {
+    const EXPECTED: &'static str = "any, ipv4 or ipv6";
+    const SUGGESTIONS: &'static [&'static str] = &["any", "ipv4", "ipv6"];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "any" => Ok(Self(Family::Any)),
+            "ipv4" => Ok(Self(Family::Ipv4)),
+            "ipv6" => Ok(Self(Family::Ipv6)),
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        let text = match self.0 {
+            Family::Any => "any",
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        };
+        format!("{text:?}")
+    }
+}
+
+/// Which addresses of a name are probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// The first that accepts.
+    First,
+    /// Each as a target of its own.
+    All,
+}
+
+impl Value for Addresses {
+    const EXPECTED: &'static str = "first or all";
+    const SUGGESTIONS: &'static [&'static str] = &["first", "all"];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "first" => Ok(Self::First),
+            "all" => Ok(Self::All),
+            _ => Err(format!("expected {}", Self::EXPECTED)),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::First => r#""first""#.to_owned(),
+            Self::All => r#""all""#.to_owned(),
+        }
+    }
+}
+
+/// The address that rounds are made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceAddress(Option<IpAddr>);
+
+impl Value for SourceAddress {
+    const EXPECTED: &'static str = "an address of this host, such as 192.0.2.7 or 2001:db8::7, or none";
+    const SUGGESTIONS: &'static [&'static str] = &["none"];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|address| Self(Some(address))).map_err(|_| format!("expected {}", Self::EXPECTED))
+    }
+
+    fn to_toml(&self) -> String {
+        let text = self.0.map_or_else(|| "none".to_owned(), |address| address.to_string());
+        format!("{text:?}")
     }
 }
 
@@ -264,8 +371,7 @@ impl Value for Targets {
 }
 
 impl Value for Target {
-    const EXPECTED: &'static str =
-        "a host and a port, such as 127.0.0.1:8888, [::1]:8888 or servidor.example:8888";
+    const EXPECTED: &'static str = "a host and a port, such as 127.0.0.1:8888, [::1]:8888 or servidor.example:8888, or srv:_canary._tcp.example";
 
     fn parse(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| format!("expected {}", Self::EXPECTED))

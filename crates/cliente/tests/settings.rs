@@ -23,8 +23,7 @@ fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).expect("UTF-8")
 }
 
-const TARGET: &str =
-    "expected a host and a port, such as 127.0.0.1:8888, [::1]:8888 or servidor.example:8888";
+const TARGET: &str = "expected a host and a port, such as 127.0.0.1:8888, [::1]:8888 or servidor.example:8888, or srv:_canary._tcp.example";
 const PERIOD: &str = "expected a duration from 1ms to 365days, such as 200ms, 10s or 1m";
 
 #[test]
@@ -40,6 +39,15 @@ fn wrong_values_are_refused() {
         ("interval", "0s", PERIOD),
         ("interval", "10", PERIOD),
         ("connection", "pooled", "expected fresh or kept"),
+        ("addresses", "some", "expected first or all"),
+        ("address-family", "inet", "expected any, ipv4 or ipv6"),
+        (
+            "source-address",
+            "eth0",
+            "expected an address of this host, such as 192.0.2.7 or 2001:db8::7, or none",
+        ),
+        ("resolve-max-age", "0s", PERIOD),
+        ("target", "srv:_canary._tcp.example:8888", TARGET),
         ("connect-timeout", "-1s", PERIOD),
         ("reply-timeout", "soon", PERIOD),
         ("drain-timeout", "0ms", PERIOD),
@@ -97,6 +105,10 @@ fn the_settings_in_force_are_shown() {
          target-file = \"\"\n\
          interval = \"1m 30s\"\n\
          connection = \"fresh\"\n\
+         address-family = \"any\"\n\
+         addresses = \"first\"\n\
+         source-address = \"none\"\n\
+         resolve-max-age = \"10s\"\n\
          connect-timeout = \"3s\"\n\
          reply-timeout = \"3s\"\n\
          stall-threshold = \"1ms\"\n\
@@ -169,12 +181,12 @@ fn a_target_in_both_places_or_in_neither_is_an_error() {
 fn a_hard_limit_of_files_below_what_the_targets_need_is_told() {
     let names: Vec<String> = (1..=200).map(|port| format!("\"a:{port}\"")).collect();
     let (_folder, path) = target_file(&format!("[{{\"targets\": [{}]}}]", names.join(",")));
-    for (hard, status) in [("655", 78), ("656", 0)] {
+    for (hard, status) in [("1855", 78), ("1856", 0)] {
         let command = format!("ulimit -n {hard}; exec {CLIENTE} --check-config --target-file {path}");
         let output = Command::new("sh").args(["-c", &command]).output().expect("a shell");
         assert_eq!(output.status.code(), Some(status), "{output:?}");
         let expected =
-            "target and target-file = 200 targets: 656 open files are needed, but the hard limit is 655";
+            "target and target-file = 200 targets: 1856 open files are needed, but the hard limit is 1855";
         assert_eq!(stderr(&output).contains(expected), status == 78, "{output:?}");
     }
 }
@@ -260,7 +272,7 @@ fn the_default_file_says_what_is_the_default() {
     let from_file = cliente(&["--check-config", "--config", file.to_str().expect("UTF-8")], &[]);
     assert_eq!(from_file.status.code(), Some(0), "{}\n{uncommented}", stderr(&from_file));
     assert_eq!(stdout(&from_file), stdout(&cliente(&["--check-config"], &[])));
-    assert_eq!(uncommented.lines().count(), 17);
+    assert_eq!(uncommented.lines().count(), 21);
 }
 
 #[test]

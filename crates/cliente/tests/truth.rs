@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use cliente::bench::progress::Progress;
 use cliente::bench::{Load, run};
+use cliente::resolve::{Resolver, Wanted};
 use cliente::round::{Options, Session};
 use cliente::stall::StallMeter;
 use nix::errno::Errno;
@@ -104,8 +105,9 @@ fn beyond_the_kernel(rounds: u32, pause: Duration) -> Vec<Duration> {
             reply_timeout: DEADLINE,
             stall_threshold: DEADLINE,
             keep: true,
+            wanted: Wanted::ANY,
         };
-        let mut session = Session::new(target, StallMeter::default());
+        let mut session = Session::new(target, StallMeter::default(), Resolver::of_this_host());
         let mut differences = Vec::new();
         for round in 1..=rounds {
             let number = Number::parse(round.to_string().as_bytes()).expect("a number");

@@ -12,7 +12,7 @@ use crate::Metrics;
 pub const READMES: [&str; 2] = ["README.md", "README.pt-BR.md"];
 
 /// Labels whose values are not known in advance.
-const OPEN_LABELS: [&str; 5] = ["server", "version", "revision", "le", "quantile"];
+const OPEN_LABELS: [&str; 6] = ["server", "address", "version", "revision", "le", "quantile"];
 
 /// What tests look for in a Markdown file.
 #[derive(Debug, Default)]

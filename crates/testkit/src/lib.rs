@@ -5,8 +5,10 @@
 
 pub mod cgroup;
 mod daemon;
+pub mod dns;
 pub mod docs;
 mod http;
+mod namespace;
 mod peer;
 mod queues;
 mod service_manager;
@@ -23,6 +25,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub use daemon::{Daemon, send_signal, wait_for_exit};
 pub use http::{Metrics, Response, get, request, request_for, scrape, scrape_until};
+pub use namespace::Namespace;
 pub use peer::Peer;
 pub use rustix::process::Signal;
 pub use service_manager::ServiceManager;

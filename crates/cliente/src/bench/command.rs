@@ -28,7 +28,7 @@ enum BenchError {
     #[error("there is no target")]
     NoTarget,
     #[error("{0}: {1}")]
-    Target(Target, Failure),
+    Target(Target, Box<Failure>),
     #[error("--connections {0}: {1}")]
     OpenFiles(usize, OpenFilesError),
     #[error("--hdr {}: {}", .0.display(), .1)]
@@ -86,7 +86,7 @@ fn load(options: &Options, settings: &Settings, target: &Target) -> Result<Load,
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let address = runtime.block_on(connect::find(target, limit));
     Ok(Load {
-        address: address.map_err(|failure| BenchError::Target(target.clone(), failure))?,
+        address: address.map_err(|failure| BenchError::Target(target.clone(), Box::new(failure)))?,
         connections: options.connections,
         pipeline: options.pipeline,
         rate: options.rate,

@@ -7,6 +7,7 @@ pub mod report;
 pub mod totals;
 pub(crate) mod verdict;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -119,6 +120,7 @@ impl Recorder {
 
     fn log(&self, number: &Number, outcome: &Outcome) {
         let server = self.target.as_str();
+        let address = outcome.address.map(tracing::field::display);
         let elapsed_us = microseconds(outcome.elapsed);
         match (outcome.disturbed, &outcome.result) {
             (Some(stalled), result) => event_within!(
@@ -134,23 +136,26 @@ impl Recorder {
                 self.observers.totals.completed_lines,
                 INFO,
                 server,
+                address,
                 number = number.as_str(),
                 digits = number.digits(),
                 class = number.class().as_str(),
                 reply = %String::from_utf8_lossy(answer(number)),
+                resolve_us = outcome.resolve.map(microseconds),
                 connect_us = outcome.connect.map(microseconds),
                 round_trip_us = microseconds(*round_trip),
                 "round completed"
             ),
-            (None, Err(failure)) => self.log_failure(failure, elapsed_us),
+            (None, Err(failure)) => self.log_failure(failure, outcome.address, elapsed_us),
         }
     }
 
-    fn log_failure(&self, failure: &Failure, elapsed_us: u64) {
+    fn log_failure(&self, failure: &Failure, address: Option<SocketAddr>, elapsed_us: u64) {
         event_within!(
             self.observers.totals.failed_lines,
             WARN,
             server = self.target.as_str(),
+            address = address.map(tracing::field::display),
             reason = failure.reason().as_str(),
             error = %failure,
             elapsed_us,

@@ -166,8 +166,9 @@ mod tests {
         let unknown = "localhost:8888 nothing measured; 0 rounds, 0 failed, loss unknown, 0 ticks skipped";
         assert_eq!(totals.status(), unknown);
         let lines = [Ok(Duration::from_micros(212)), Err(Failure::Closed)].map(|result| {
+            let elapsed = Duration::ZERO;
             let outcome =
-                Outcome { resolve: None, connect: None, result, elapsed: Duration::ZERO, disturbed: None };
+                Outcome { resolve: None, address: None, connect: None, result, elapsed, disturbed: None };
             totals.begun().finish(&outcome);
             rounds.add(&outcome, 2);
             let status = totals.status();

@@ -1,45 +1,90 @@
-//! Finds the addresses of a target, and connects to the first that accepts.
+//! Connects to the first of a target's addresses that accepts: RFC 8305.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::select;
+use tokio::time::{Instant, sleep_until};
 
+use super::attempts::Attempts;
 use super::deadline::within;
 use super::failure::Failure;
 use super::steps::Steps;
+use crate::resolve::{LookUp, Resolver, Wanted};
 use crate::targets::target::Target;
+
+/// The next address is tried when one has failed, or when the last has not answered for so long: RFC 8305, section 5.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// The first of `target`'s addresses that accepts a connection.
 pub(crate) async fn find(target: &Target, connect_timeout: Duration) -> Result<SocketAddr, Failure> {
-    let addresses = resolve(target, connect_timeout).await?;
-    connect(&addresses, connect_timeout, Steps::of(target)).await?.peer_addr().map_err(Failure::Broken)
+    let mut look_up = Resolver::of_this_host().look_up(target.endpoint(), Wanted::ANY);
+    resolve(&mut look_up, connect_timeout).await?;
+    let stream = connect(&mut look_up, None, connect_timeout, Steps::of(target)).await?;
+    stream.peer_addr().map_err(Failure::Broken)
 }
 
-pub(super) async fn resolve(target: &Target, limit: Duration) -> Result<Vec<SocketAddr>, Failure> {
-    let addresses = within(limit, lookup_host((target.host(), target.port()))).await;
-    Ok(addresses.map_err(|_| Failure::ResolveTimeout(limit))?.map_err(Failure::Resolve)?.collect())
+/// Waits until there is an address to be tried.
+pub(super) async fn resolve(look_up: &mut LookUp, limit: Duration) -> Result<(), Failure> {
+    let first = within(limit, look_up.first()).await;
+    first.map_err(|_| Failure::ResolveTimeout(limit))?.map_err(Failure::Resolve)
 }
 
-/// Tries one address after the other, all under one deadline.
+/// Tries the addresses, all under one deadline. Those that are found meanwhile join in.
 pub(super) async fn connect(
-    addresses: &[SocketAddr],
+    look_up: &mut LookUp,
+    source: Option<IpAddr>,
     limit: Duration,
     steps: Steps<'_>,
 ) -> Result<TcpStream, Failure> {
-    let first_that_accepts = async {
-        let mut failure = Failure::Resolve(io::Error::other("it has no address"));
-        for &address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return stream.set_nodelay(true).map(|()| stream).map_err(Failure::Broken),
+    let mut attempts = Attempts::within(limit);
+    match within(limit, race(look_up, source, steps, &mut attempts)).await {
+        Ok(Some(stream)) => stream.set_nodelay(true).map(|()| stream).map_err(Failure::Broken),
+        Ok(None) | Err(_) => Err(Failure::Connect(attempts)),
+    }
+}
+
+/// The first connection that is made; the other attempts are given up.
+async fn race(
+    look_up: &mut LookUp,
+    source: Option<IpAddr>,
+    steps: Steps<'_>,
+    attempts: &mut Attempts,
+) -> Option<TcpStream> {
+    let mut under_way = FuturesUnordered::new();
+    let mut next = Instant::now();
+    loop {
+        if next <= Instant::now()
+            && let Some(address) = look_up.next_address()
+        {
+            let number = attempts.begin(address);
+            under_way.push(async move { (number, address, attempt(address, source).await) });
+            next = Instant::now() + ATTEMPT_DELAY;
+        }
+        select! {
+            biased;
+            Some((number, address, result)) = under_way.next() => match result {
+                Ok(stream) => return Some(stream),
                 Err(error) => {
                     steps.not_connected(address, &error);
-                    failure = Failure::Connect { address, error };
+                    attempts.fail(number, error);
+                    next = Instant::now();
                 }
-            }
+            },
+            () = look_up.more(), if look_up.is_under_way() => {}
+            () = sleep_until(next), if look_up.has_next() => {}
+            else => return None,
         }
-        Err(failure)
-    };
-    within(limit, first_that_accepts).await.map_err(|_| Failure::ConnectTimeout(limit))?
+    }
+}
+
+async fn attempt(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(address).await };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(address).await
 }

@@ -1,32 +1,26 @@
 //! Why a round failed, in words for people and in a name for logs and metrics.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use daemon::label;
 use thiserror::Error;
+
+use super::attempts::Attempts;
+use crate::resolve::Unresolved;
 
 /// Why a round failed. A target that is down is a finding, not an error of this program.
 #[derive(Debug, Error)]
 pub enum Failure {
     /// The name has no address.
     #[error("the name cannot be resolved: {0}")]
-    Resolve(io::Error),
+    Resolve(Unresolved),
     /// The resolver took too long.
     #[error("the name was not resolved within {0:?}")]
     ResolveTimeout(Duration),
-    /// The last of the target's addresses did not take the connection.
-    #[error("no connection to {address}: {error}")]
-    Connect {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// None of the target's addresses took the connection in time.
-    #[error("no connection within {0:?}")]
-    ConnectTimeout(Duration),
+    /// None of the target's addresses took the connection.
+    #[error("no connection to {0}")]
+    Connect(Attempts),
     /// The connection broke before the reply had come.
     #[error("the connection broke: {0}")]
     Broken(io::Error),
@@ -81,15 +75,17 @@ label! {
 impl Failure {
     /// Whether it says something about the server even if this process was kept from running meanwhile.
     pub fn is_certain(&self) -> bool {
-        matches!(self.reason(), Reason::Refused | Reason::WrongReply | Reason::ServerError)
+        if let Self::Connect(attempts) = self {
+            return attempts.are_all_refused();
+        }
+        matches!(self.reason(), Reason::WrongReply | Reason::ServerError)
     }
 
     /// Its name in logs and metrics.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Resolve(_) | Self::ResolveTimeout(_) => Reason::Resolve,
-            Self::Connect { error, .. } => reason_of(error, Reason::ConnectTimeout),
-            Self::ConnectTimeout(_) => Reason::ConnectTimeout,
+            Self::Connect(attempts) => attempts.reason(),
             Self::Broken(error) => reason_of(error, Reason::ReplyTimeout),
             Self::ReplyTimeout(_) => Reason::ReplyTimeout,
             Self::Closed => Reason::Closed,
@@ -136,8 +132,7 @@ mod tests {
             (ErrorKind::PermissionDenied, Reason::Other, Reason::Other),
         ];
         for (kind, connecting, waiting) in table {
-            let address = ([127, 0, 0, 1], 1).into();
-            assert_eq!(Failure::Connect { address, error: kind.into() }.reason(), connecting, "{kind:?}");
+            assert_eq!(reason_of(&kind.into(), Reason::ConnectTimeout), connecting, "{kind:?}");
             assert_eq!(Failure::Broken(kind.into()).reason(), waiting, "{kind:?}");
         }
     }

@@ -1,13 +1,16 @@
 //! One round: resolve, connect, exchange; each phase has a deadline of its own.
 
+pub mod attempts;
 pub(crate) mod connect;
 mod deadline;
 mod exchange;
 pub mod failure;
+mod follow;
 mod steps;
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use protocol::Number;
@@ -16,10 +19,12 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use self::connect::{connect, resolve};
-use self::deadline::within;
+pub(crate) use self::deadline::within;
 use self::exchange::{Reply, close_lingering, exchange};
 use self::failure::Failure;
+use self::follow::Following;
 use self::steps::{Progress, Steps};
+use crate::resolve::{Answers, LookUp, Resolver, Wanted};
 use crate::stall::{Phase, StallMeter};
 use crate::targets::target::Target;
 
@@ -34,13 +39,17 @@ pub struct Options {
     pub stall_threshold: Duration,
     /// Whether to keep the connection for the next round.
     pub keep: bool,
+    /// Which addresses may be used.
+    pub wanted: Wanted,
 }
 
 /// The result of a round.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The time it took to resolve the name; `None` if that was not done or failed.
+    /// The time it took to resolve the name until there was an address to be tried; `None` if nobody was asked.
     pub resolve: Option<Duration>,
+    /// The address that was used, or that the failure is about.
+    pub address: Option<SocketAddr>,
     /// The time it took to connect; `None` if no connection was made, as when a kept one was used.
     pub connect: Option<Duration>,
     /// The round trip, if the reply was right: from before the request's write to after the reply's last read.
@@ -56,18 +65,29 @@ pub struct Outcome {
     pub disturbed: Option<Duration>,
 }
 
-/// One target, and the connection kept to it.
-#[derive(Debug)]
+/// One target, what is known of its addresses, and the connection kept to it.
 pub struct Session {
     target: Target,
     stalls: StallMeter,
-    kept: Option<TcpStream>,
+    resolver: Resolver,
+    answers: Option<Answers>,
+    /// What `answers` are about.
+    wanted: Wanted,
+    kept: Option<Kept>,
+    following: Following,
+}
+
+/// A connection that is kept, and where it leads.
+struct Kept {
+    stream: TcpStream,
+    address: SocketAddr,
 }
 
 /// What a round has measured so far.
 #[derive(Default)]
 struct Measured {
     resolve: Option<Duration>,
+    address: Option<SocketAddr>,
     connect: Option<Duration>,
     disturbed: Option<Duration>,
 }
@@ -83,8 +103,16 @@ impl Measured {
 
 impl Session {
     /// Not connected yet.
-    pub fn new(target: Target, stalls: StallMeter) -> Self {
-        Self { target, stalls, kept: None }
+    pub fn new(target: Target, stalls: StallMeter, resolver: Resolver) -> Self {
+        Self {
+            target,
+            stalls,
+            resolver,
+            answers: None,
+            wanted: Wanted::ANY,
+            kept: None,
+            following: Following::default(),
+        }
     }
 
     /// Makes one round with `number`.
@@ -92,10 +120,13 @@ impl Session {
         let begun = Instant::now();
         let mut measured = Measured::default();
         let result = self.ask(&number, options, &mut measured).await;
-        let Measured { resolve, connect, disturbed } = measured;
+        if result.is_err() {
+            self.forget_answers();
+        }
+        let Measured { resolve, address, connect, disturbed } = measured;
         let is_certain = result.as_ref().is_err_and(Failure::is_certain);
         let disturbed = disturbed.filter(|_| !is_certain);
-        Outcome { resolve, connect, result, elapsed: begun.elapsed(), disturbed }
+        Outcome { resolve, address, connect, result, elapsed: begun.elapsed(), disturbed }
     }
 
     async fn ask(
@@ -104,12 +135,12 @@ impl Session {
         options: Options,
         measured: &mut Measured,
     ) -> Result<Duration, Failure> {
-        let reused = self.reuse(options.keep)?;
-        let steps = Steps::of(&self.target);
-        let mut stream = match reused {
-            Some(stream) => stream,
-            None => self.connect(options, measured, steps).await?,
+        let Kept { mut stream, address } = match self.reuse(options)? {
+            Some(kept) => kept,
+            None => self.connect(options, measured).await?,
         };
+        measured.address = Some(address);
+        let steps = Steps::of(&self.target);
         let mut progress = Progress::default();
         let phase = self.stalls.phase();
         let reply = within(options.reply_timeout, exchange(&mut stream, number, &mut progress)).await;
@@ -117,48 +148,74 @@ impl Session {
         steps.exchanged(progress);
         let Reply { round_trip, ended } =
             reply.map_err(|_| Failure::ReplyTimeout(options.reply_timeout))??;
-        if !ended {
-            if options.keep {
-                self.kept = Some(stream);
-            } else {
-                close_lingering(&mut stream).await?;
-            }
+        if ended {
+            self.forget_answers();
+        } else if options.keep {
+            self.kept = Some(Kept { stream, address });
+        } else {
+            close_lingering(&mut stream).await?;
         }
         Ok(round_trip)
     }
 
-    async fn connect(
-        &self,
-        options: Options,
-        measured: &mut Measured,
-        steps: Steps<'_>,
-    ) -> Result<TcpStream, Failure> {
+    async fn connect(&mut self, options: Options, measured: &mut Measured) -> Result<Kept, Failure> {
         let connect_timeout = options.connect_timeout;
+        let steps = Steps::of(&self.target);
+        let known = self
+            .answers
+            .take()
+            .filter(|answers| self.wanted == options.wanted && Instant::now() < answers.until);
+        let mut look_up = match known {
+            Some(answers) => LookUp::again(answers, options.wanted),
+            None => self.resolver.look_up(self.target.endpoint(), options.wanted),
+        };
+        if look_up.is_under_way() {
+            let phase = self.stalls.phase();
+            let resolved = resolve(&mut look_up, connect_timeout).await;
+            let elapsed = measured.end(phase, connect_timeout, options);
+            resolved?;
+            measured.resolve = Some(elapsed);
+        } else {
+            resolve(&mut look_up, connect_timeout).await?;
+        }
+        steps.resolved(look_up.answers());
         let phase = self.stalls.phase();
-        let addresses = resolve(&self.target, connect_timeout).await;
+        let stream = connect(&mut look_up, options.wanted.source, connect_timeout, steps).await;
         let elapsed = measured.end(phase, connect_timeout, options);
-        let addresses = addresses?;
-        measured.resolve = Some(elapsed);
-        steps.resolved(&addresses);
-        let phase = self.stalls.phase();
-        let stream = connect(&addresses, connect_timeout, steps).await;
-        let elapsed = measured.end(phase, connect_timeout, options);
+        if let Err(Failure::Connect(attempts)) = &stream {
+            measured.address = attempts.address();
+        }
         let stream = stream?;
+        let address = stream.peer_addr().map_err(Failure::Broken)?;
         measured.connect = Some(elapsed);
-        steps.connected(&stream);
-        Ok(stream)
+        steps.connected(address);
+        self.wanted = options.wanted;
+        self.answers = Some(look_up.answers().clone());
+        self.following = Following::default();
+        Ok(Kept { stream, address })
     }
 
     /// Takes the kept connection, unless the server has ended it meanwhile: that is no failure.
     ///
     /// The socket itself is asked: the runtime may not know yet of a FIN that has arrived.
-    fn reuse(&mut self, keep: bool) -> Result<Option<TcpStream>, Failure> {
-        let Some(stream) = self.kept.take().filter(|_| keep) else { return Ok(None) };
-        match SockRef::from(&stream).peek(&mut [MaybeUninit::uninit()]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(stream)),
-            Err(_) | Ok(0) => Ok(None),
+    fn reuse(&mut self, options: Options) -> Result<Option<Kept>, Failure> {
+        let is_wanted = options.keep && self.wanted == options.wanted;
+        let Some(kept) = self.kept.take().filter(|_| is_wanted) else { return Ok(None) };
+        match SockRef::from(&kept.stream).peek(&mut [MaybeUninit::uninit()]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(kept)),
+            Err(_) | Ok(0) => {
+                // It may have stopped, and another may serve in its place.
+                self.forget_answers();
+                Ok(None)
+            }
             Ok(_) => Err(Failure::Surplus),
         }
+    }
+
+    /// The next round asks for the name again.
+    fn forget_answers(&mut self) {
+        self.answers = None;
+        self.following = Following::default();
     }
 }
 

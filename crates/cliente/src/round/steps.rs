@@ -5,9 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use daemon::logging::may_log;
-use tokio::net::TcpStream;
 use tracing::{Level, debug};
 
+use crate::resolve::Answers;
 use crate::targets::target::Target;
 
 /// A name may have any number of addresses: so many are shown.
@@ -33,9 +33,15 @@ impl<'a> Steps<'a> {
         Self { server: may_log(Level::DEBUG).then(|| target.as_str()) }
     }
 
-    pub(super) fn resolved(self, addresses: &[SocketAddr]) {
+    pub(super) fn resolved(self, answers: &Answers) {
         let Some(server) = self.server else { return };
-        debug!(server, addresses = %Addresses(addresses), "name resolved");
+        let addresses: Vec<SocketAddr> = answers.addresses().collect();
+        debug!(server, addresses = %Addresses(&addresses), "name resolved");
+    }
+
+    pub(super) fn moved(self, address: SocketAddr) {
+        let Some(server) = self.server else { return };
+        debug!(server, %address, "name moved");
     }
 
     pub(super) fn not_connected(self, address: SocketAddr, error: &io::Error) {
@@ -43,11 +49,9 @@ impl<'a> Steps<'a> {
         debug!(server, %address, %error, "connection failed");
     }
 
-    pub(super) fn connected(self, stream: &TcpStream) {
+    pub(super) fn connected(self, address: SocketAddr) {
         let Some(server) = self.server else { return };
-        if let Ok(address) = stream.peer_addr() {
-            debug!(server, %address, "connection opened");
-        }
+        debug!(server, %address, "connection opened");
     }
 
     pub(super) fn exchanged(self, Progress { sent, received }: Progress) {

@@ -1,5 +1,6 @@
 //! Which servers are probed: one probe per target, following the settings.
 
+pub mod expand;
 pub mod file;
 pub mod labels;
 pub mod target;

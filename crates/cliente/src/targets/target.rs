@@ -1,17 +1,44 @@
 //! A server to ask, as it was configured.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// `host:port`. A name is resolved anew each round, so nothing is known of it here but its form.
+/// What the text of a service begins with.
+const SERVICE: &str = "srv:";
+
+/// `host:port`, or `srv:` and the name of a service. Names are resolved for the rounds, so nothing is known of them here but their form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     text: String,
-    host: String,
-    port: u16,
+    endpoint: Endpoint,
+}
+
+/// Where a target is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// At an address.
+    Address(SocketAddr),
+    /// At an address of the link that an interface is on, such as `fe80::1%eth0`.
+    Zoned {
+        /// The address.
+        address: Ipv6Addr,
+        /// The interface's name or number.
+        zone: String,
+        /// The port, never 0.
+        port: u16,
+    },
+    /// Wherever a name says.
+    Name {
+        /// The name.
+        host: String,
+        /// The port, never 0.
+        port: u16,
+    },
+    /// Wherever the SRV records of this name say.
+    Service(String),
 }
 
 /// Why a text is no target.
@@ -25,14 +52,31 @@ impl Target {
         &self.text
     }
 
-    /// The name or address, without brackets.
-    pub fn host(&self) -> &str {
-        &self.host
+    /// Where it is.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
-    /// The port, never 0.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Whether it may have several addresses.
+    pub fn is_name(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Name { .. } | Endpoint::Service(_))
+    }
+
+    /// The target that one of its addresses is: `host:port/address`, and the port again if it is that of a service.
+    pub(super) fn at(&self, address: SocketAddr) -> Self {
+        let text = match self.endpoint {
+            Endpoint::Name { .. } => format!("{}/{}", self.text, address.ip()),
+            _ => format!("{}/{address}", self.text),
+        };
+        Self { text, endpoint: Endpoint::Address(address) }
+    }
+
+    /// Its address, if nobody need be asked for that.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.endpoint {
+            Endpoint::Address(address) => Some(address),
+            _ => None,
+        }
     }
 }
 
@@ -40,25 +84,42 @@ impl FromStr for Target {
     type Err = NoTarget;
 
     fn from_str(text: &str) -> Result<Self, NoTarget> {
-        let (host, port) = text.rsplit_once(':').ok_or(NoTarget)?;
-        let host = match host.strip_prefix('[') {
-            Some(rest) => rest.strip_suffix(']').filter(|inner| is_ipv6(inner)).ok_or(NoTarget)?,
-            None => Some(host).filter(|host| is_name(host)).ok_or(NoTarget)?,
-        };
-        // A sign is no part of a port, whatever the standard library thinks.
-        let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-        let port = port.and_then(|port| port.parse().ok()).filter(|&port| port > 0).ok_or(NoTarget)?;
-        Ok(Self { text: text.to_owned(), host: host.to_owned(), port })
+        Ok(Self { text: text.to_owned(), endpoint: endpoint(text)? })
     }
 }
 
-/// With or without a zone (`fe80::1%eth0`), which the resolver understands.
-fn is_ipv6(text: &str) -> bool {
-    let (address, zone) = text.split_once('%').unwrap_or((text, "0"));
-    address.parse::<Ipv6Addr>().is_ok() && is_name(zone)
+fn endpoint(text: &str) -> Result<Endpoint, NoTarget> {
+    // A host may be called `srv`; the name of a service begins with an underscore.
+    if let Some(name) = text.strip_prefix(SERVICE).filter(|name| name.starts_with('_')) {
+        return if is_name(name) { Ok(Endpoint::Service(name.to_owned())) } else { Err(NoTarget) };
+    }
+    let (host, port) = text.rsplit_once(':').ok_or(NoTarget)?;
+    // A sign is no part of a port, whatever the standard library thinks.
+    let port = Some(port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let port = port.and_then(|port| port.parse().ok()).filter(|&port| port > 0).ok_or(NoTarget)?;
+    if let Some(inner) = host.strip_prefix('[') {
+        return ipv6(inner.strip_suffix(']').ok_or(NoTarget)?, port);
+    }
+    match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => Ok(Endpoint::Address((address, port).into())),
+        Err(_) if is_name(host) => Ok(Endpoint::Name { host: host.to_owned(), port }),
+        // An IPv6 address must have brackets.
+        Ok(IpAddr::V6(_)) | Err(_) => Err(NoTarget),
+    }
 }
 
-/// What names, IPv4 addresses and zones are made of.
+/// With or without a zone.
+fn ipv6(text: &str, port: u16) -> Result<Endpoint, NoTarget> {
+    let (address, zone) = text.split_once('%').map_or((text, None), |(address, zone)| (address, Some(zone)));
+    let address: Ipv6Addr = address.parse().map_err(|_| NoTarget)?;
+    match zone {
+        None => Ok(Endpoint::Address((address, port).into())),
+        Some(zone) if is_name(zone) => Ok(Endpoint::Zoned { address, zone: zone.to_owned(), port }),
+        Some(_) => Err(NoTarget),
+    }
+}
+
+/// What names and zones are made of.
 fn is_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     (1..=253).contains(&text.len()) && text.bytes().all(allowed)
@@ -75,17 +136,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_and_ports() {
-        for (text, host, port) in [
-            ("127.0.0.1:8888", "127.0.0.1", 8888),
-            ("[::1]:1", "::1", 1),
-            ("[fe80::1%eth0]:65535", "fe80::1%eth0", 65535),
-            ("servidor.example:80", "servidor.example", 80),
-            ("my_host-2:8888", "my_host-2", 8888),
+    fn addresses_names_and_services() {
+        let address = |text: &str| Endpoint::Address(text.parse().expect("an address"));
+        let name = |host: &str, port| Endpoint::Name { host: host.to_owned(), port };
+        let zoned = Endpoint::Zoned {
+            address: "fe80::1".parse().expect("an address"),
+            zone: "eth0".to_owned(),
+            port: 65535,
+        };
+        for (text, endpoint) in [
+            ("127.0.0.1:8888", address("127.0.0.1:8888")),
+            ("[::1]:1", address("[::1]:1")),
+            ("[fe80::1%eth0]:65535", zoned),
+            ("servidor.example:80", name("servidor.example", 80)),
+            ("my_host-2:8888", name("my_host-2", 8888)),
+            ("srv:8888", name("srv", 8888)),
+            ("srv:_canary._tcp.example", Endpoint::Service("_canary._tcp.example".to_owned())),
         ] {
             let target: Target = text.parse().expect(text);
-            assert_eq!((target.as_str(), target.host(), target.port()), (text, host, port));
+            assert_eq!((target.as_str(), target.endpoint()), (text, &endpoint));
         }
+    }
+
+    #[test]
+    fn the_targets_of_a_names_addresses_bear_both() {
+        let at = |target: &str, address: &str| {
+            let target: Target = target.parse().expect("a target");
+            target.at(address.parse().expect("an address")).as_str().to_owned()
+        };
+        assert_eq!(at("web.example:8888", "192.0.2.1:8888"), "web.example:8888/192.0.2.1");
+        assert_eq!(at("web.example:8888", "[2001:db8::1]:8888"), "web.example:8888/2001:db8::1");
+        assert_eq!(
+            at("srv:_canary._tcp.example", "[2001:db8::1]:9"),
+            "srv:_canary._tcp.example/[2001:db8::1]:9"
+        );
     }
 
     #[test]
@@ -106,6 +190,9 @@ mod tests {
             "[::1]",
             "[::1:8888",
             "::1]:8888",
+            "srv:_canary._tcp.example:8888",
+            "srv:_canary._tcp/example",
+            "srv:canary.example",
             "[]:8888",
             "[host]:8888",
             "[::1%]:1",

@@ -1,6 +1,7 @@
 //! Servers whose every move a test decides.
 #![allow(dead_code, reason = "each test file is a crate of its own, and uses what it needs")]
 
+pub(crate) mod names;
 pub(crate) mod network;
 pub(crate) mod servidor;
 
@@ -39,8 +40,13 @@ pub(crate) const REASONS: [&str; 10] = [
 ];
 
 /// Starts a server that hands its connections to `handle`, one after the other, each with its first request.
-pub(crate) fn serve(mut handle: impl FnMut(Asked) + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+pub(crate) fn serve(handle: impl FnMut(Asked) + Send + 'static) -> SocketAddr {
+    serve_at("127.0.0.1:0", handle)
+}
+
+/// The same, at `address`.
+pub(crate) fn serve_at(address: &str, mut handle: impl FnMut(Asked) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind(address).expect("a free port");
     let address = listener.local_addr().expect("it is bound");
     thread::spawn(move || {
         for stream in listener.incoming() {
@@ -55,7 +61,12 @@ pub(crate) fn serve(mut handle: impl FnMut(Asked) + Send + 'static) -> SocketAdd
 
 /// A server that gives the right reply to all requests of each connection.
 pub(crate) fn honest() -> SocketAddr {
-    serve(|asked| {
+    honest_at("127.0.0.1:0")
+}
+
+/// The same, at `address`.
+pub(crate) fn honest_at(address: &str) -> SocketAddr {
+    serve_at(address, |asked| {
         let mut next = Some(asked);
         while let Some(mut asked) = next {
             let reply = asked.right();
@@ -81,6 +92,11 @@ impl Asked {
     /// Waits for the next request, or the client's end.
     pub(crate) fn next(self) -> Option<Self> {
         read_from(self.stream)
+    }
+
+    /// Where the client is.
+    pub(crate) fn client(&self) -> SocketAddr {
+        self.stream.get_ref().peer_addr().expect("an open connection")
     }
 
     /// The number that was asked about.

@@ -111,6 +111,9 @@ impl Value for MetricsListen {
     }
 }
 
+/// What the names of the crates of the resolver's library begin with.
+const RESOLVER: &str = "hickory";
+
 /// Which events are logged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogLevel {
@@ -119,9 +122,13 @@ pub struct LogLevel {
 }
 
 impl LogLevel {
-    /// The filter.
+    /// The filter. The resolver's library logs each step of each query: that is told only if it is named.
     pub fn targets(&self) -> Targets {
-        self.targets.clone()
+        let targets = self.targets.clone();
+        if self.text == "off" || self.text.contains(RESOLVER) {
+            return targets;
+        }
+        targets.with_target(RESOLVER, LevelFilter::ERROR)
     }
 }
 

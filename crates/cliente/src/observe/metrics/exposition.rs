@@ -44,6 +44,7 @@ pub(super) fn write(text: &mut String, targets: &[Shown], bounds: &Bounds) {
     write_failures(text, targets);
     write_numbers(text, targets);
     write_state(text, targets);
+    write_info(text, targets);
     head(text, RESOLVE.0, "summary", RESOLVE.1);
     for Shown { metrics, .. } in targets {
         metrics.resolve.write(text, RESOLVE.0, &metrics.labels);
@@ -100,6 +101,16 @@ fn write_state(text: &mut String, targets: &[Shown]) {
         match is_gone {
             true => line(text, name, &metrics.labels, "", f64::NAN),
             false => line(text, name, &metrics.labels, "", metrics.up.load(Relaxed)),
+        }
+    }
+}
+
+fn write_info(text: &mut String, targets: &[Shown]) {
+    let name = "cliente_target_info";
+    head(text, name, "gauge", "1 for the address that the last round of a target used.");
+    for Shown { metrics, .. } in targets {
+        if let Some(address) = metrics.address() {
+            line(text, name, &metrics.labels, &format!(",address=\"{address}\""), 1);
         }
     }
 }

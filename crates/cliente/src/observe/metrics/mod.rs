@@ -75,7 +75,8 @@ impl Metrics {
             return Arc::clone(&entry.metrics);
         }
         let group = (self.detail == Detail::Compact).then(|| state.group(shared));
-        let metrics = Arc::new(TargetMetrics::new(labels.clone(), Arc::clone(&self.bounds), group));
+        let (address, bounds) = (target.address(), Arc::clone(&self.bounds));
+        let metrics = Arc::new(TargetMetrics::new(labels.clone(), address, bounds, group));
         state.targets.insert(labels, Entry { metrics: Arc::clone(&metrics), gone_since: None });
         metrics
     }

@@ -1,7 +1,8 @@
 //! What one target counts: one function for each event.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use daemon::metrics::histogram::{Bounds, Samples, whole_nanoseconds, write_total};
@@ -28,6 +29,8 @@ pub(crate) struct TargetMetrics {
     /// The bits of a number.
     last_success: AtomicU64,
     pub(super) up: AtomicU64,
+    /// The address that the last round used, if it is known.
+    address: Mutex<Option<SocketAddr>>,
     bounds: Arc<Bounds>,
     /// Those that share its histograms, with `detail = compact`.
     pub(super) group: Option<Arc<Group>>,
@@ -65,8 +68,13 @@ impl Group {
 }
 
 impl TargetMetrics {
-    /// All zero. The histograms are those of `group`, or the target's own.
-    pub(super) fn new(labels: String, bounds: Arc<Bounds>, group: Option<Arc<Group>>) -> Self {
+    /// All zero, of a target whose `address` may be known. The histograms are those of `group`, or the target's own.
+    pub(super) fn new(
+        labels: String,
+        address: Option<SocketAddr>,
+        bounds: Arc<Bounds>,
+        group: Option<Arc<Group>>,
+    ) -> Self {
         let times = || match group {
             Some(_) => Times::Total(Total::default()),
             None => Times::Samples(Box::default()),
@@ -84,6 +92,7 @@ impl TargetMetrics {
             round_trip: times(),
             last_success: AtomicU64::default(),
             up: AtomicU64::default(),
+            address: Mutex::new(address),
             bounds,
             group,
         }
@@ -98,6 +107,9 @@ impl TargetMetrics {
     }
 
     pub(crate) fn finished(&self, number: &Number, outcome: &Outcome) {
+        if outcome.address.is_some() {
+            *self.address.lock().unwrap_or_else(PoisonError::into_inner) = outcome.address;
+        }
         if outcome.disturbed.is_some() {
             self.disturbed.fetch_add(1, Relaxed);
             return;
@@ -121,6 +133,11 @@ impl TargetMetrics {
                 self.up.store(0, Relaxed);
             }
         }
+    }
+
+    /// The address that the last round used, if there is one.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When the last right reply came; 0 before the first.

@@ -27,7 +27,14 @@ fn text(metrics: &Metrics) -> String {
 
 fn right(millis: u64) -> Outcome {
     let time = Duration::from_millis(millis);
-    Outcome { resolve: Some(time), connect: Some(time), result: Ok(time), elapsed: time, disturbed: None }
+    Outcome {
+        resolve: Some(time),
+        address: None,
+        connect: Some(time),
+        result: Ok(time),
+        elapsed: time,
+        disturbed: None,
+    }
 }
 
 fn round(metrics: &TargetMetrics, millis: u64) {

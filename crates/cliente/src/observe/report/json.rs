@@ -29,6 +29,7 @@ pub(super) fn round(tally: &Tally, target: &Target, number: &Number, outcome: &O
         "result": result,
         "reason": failure.map(|failure| failure.reason().as_str()),
         "error": failure.map(ToString::to_string),
+        "resolve_us": outcome.resolve.map(microseconds),
         "connect_us": outcome.connect.map(microseconds),
         "round_trip_us": round_trip.copied().map(microseconds),
         "elapsed_us": microseconds(outcome.elapsed),
@@ -54,6 +55,7 @@ pub(super) fn summary(tallies: &[(Target, Tally)], not_shown: u64, interval: Dur
 fn of_target(target: &Target, tally: &Tally) -> Value {
     let mut object = counts(tally);
     object.insert("target".to_owned(), target.as_str().into());
+    object.insert("resolve_us".to_owned(), times(&tally.resolve));
     object.insert("connect_us".to_owned(), times(&tally.connect));
     object.insert("round_trip_us".to_owned(), times(&tally.round_trip));
     object.into()

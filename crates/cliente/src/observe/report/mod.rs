@@ -25,6 +25,8 @@ use crate::targets::target::Target;
 pub struct Report {
     limited: Limited,
     interval: Duration,
+    /// Whether there is a column for the time to resolve: addresses need none.
+    resolves: bool,
     tallies: Mutex<Tallies>,
     lines: Lines,
 }
@@ -49,14 +51,15 @@ impl Report {
         targets: &[Target],
     ) -> io::Result<Self> {
         let lines = Lines::to(out)?;
+        let resolves = targets.iter().any(|target| target.address().is_none());
         if !limited.quiet && !limited.json {
-            lines.offer(text::heading());
+            lines.offer(text::heading(resolves));
         }
         let mut tallies = Tallies::default();
         for target in targets {
             tallies.of(target);
         }
-        Ok(Self { limited, interval, tallies: Mutex::new(tallies), lines })
+        Ok(Self { limited, interval, resolves, tallies: Mutex::new(tallies), lines })
     }
 
     /// Counts a round that begins.
@@ -72,8 +75,11 @@ impl Report {
         if self.limited.quiet {
             return;
         }
-        let line = if self.limited.json { json::round } else { text::round };
-        let line = line(tally, target, number, outcome);
+        let line = if self.limited.json {
+            json::round(tally, target, number, outcome)
+        } else {
+            text::round(tally, target, number, outcome, self.resolves)
+        };
         drop(tallies);
         self.lines.offer(line);
     }
@@ -103,7 +109,9 @@ impl Report {
 
     /// Whether every target has had a right round, and none that failed.
     pub fn all_right(&self) -> bool {
-        self.tallies().in_order.iter().all(|(_, tally)| tally.all_right())
+        let tallies = self.tallies();
+        // Where each address of a name is a target, there may have been none.
+        !tallies.in_order.is_empty() && tallies.in_order.iter().all(|(_, tally)| tally.all_right())
     }
 
     fn tallies(&self) -> MutexGuard<'_, Tallies> {

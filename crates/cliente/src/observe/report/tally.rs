@@ -30,6 +30,7 @@ pub(super) struct Tally {
     pub(super) busy: u64,
     /// Ticks skipped because they came too late.
     pub(super) late: u64,
+    pub(super) resolve: Latency,
     pub(super) connect: Latency,
     pub(super) round_trip: Latency,
 }
@@ -86,8 +87,12 @@ impl Tally {
             (None, Ok(round_trip)) => {
                 self.right += 1;
                 self.round_trip.record(*round_trip);
-                if let Some(connect) = outcome.connect {
-                    self.connect.record(connect);
+                for (time, latency) in
+                    [(outcome.resolve, &mut self.resolve), (outcome.connect, &mut self.connect)]
+                {
+                    if let Some(time) = time {
+                        latency.record(time);
+                    }
                 }
             }
         }

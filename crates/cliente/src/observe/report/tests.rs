@@ -12,15 +12,23 @@ fn number(text: &str) -> Number {
 fn right(connect: Option<u64>, round_trip: u64) -> Outcome {
     let round_trip = Duration::from_micros(round_trip);
     let connect = connect.map(Duration::from_micros);
-    Outcome { resolve: None, connect, result: Ok(round_trip), elapsed: round_trip, disturbed: None }
+    Outcome {
+        resolve: None,
+        address: None,
+        connect,
+        result: Ok(round_trip),
+        elapsed: round_trip,
+        disturbed: None,
+    }
 }
 
 fn failed() -> Outcome {
     let timeout = Duration::from_secs(3);
     Outcome {
         resolve: None,
+        address: None,
         connect: None,
-        result: Err(Failure::ConnectTimeout(timeout)),
+        result: Err(Failure::ReplyTimeout(timeout)),
         elapsed: timeout,
         disturbed: None,
     }
@@ -69,11 +77,11 @@ fn a_whole_report_fits_in_80_columns() {
         "   #                          number  class  connect round trip  target
    1  123456789012345678901234567890  large   345 µs    88.0 µs  127.0.0.1:8888
    2                              42  even      kept    1.23 ms  127.0.0.1:8888
-   3                     12345678901  connect_timeout    3.00 s  127.0.0.1:8888
+   3                     12345678901  reply_timeout      3.00 s  127.0.0.1:8888
    4                               7  disturbed         88.0 µs  127.0.0.1:8888
 
 --- 127.0.0.1:8888 ---
-5 rounds, 2 right, 1 failed (1 connect_timeout), 33.3 % loss, 1 disturbed, 1 cut short
+5 rounds, 2 right, 1 failed (1 reply_timeout), 33.3 % loss, 1 disturbed, 1 cut short
                  min      mean       p50       p90       p99       max
 connect       345 µs    345 µs    345 µs    345 µs    345 µs    345 µs
 round trip   88.0 µs    661 µs   88.0 µs   1.23 ms   1.23 ms   1.23 ms
@@ -102,9 +110,9 @@ fn several_targets_are_a_table() {
                                 connect round trip
 rounds   right  failed    loss      p50      p50      p99      max  target
      2       2       0   0.0 %  51.0 µs  88.0 µs  1.23 ms  1.23 ms  127.0.0.1:8888
-     2       0       2 100.0 %        -        -        -        -  b.example:1  (2 connect_timeout)
+     2       0       2 100.0 %        -        -        -        -  b.example:1  (2 reply_timeout)
      1       0       0       -        -        -        -        -  c:1  (1 cut short)
-5 rounds, 2 right, 2 failed (2 connect_timeout), 50.0 % loss, 1 cut short
+5 rounds, 2 right, 2 failed (2 reply_timeout), 50.0 % loss, 1 cut short
 "
     );
 }
@@ -134,7 +142,7 @@ fn json_has_an_object_for_each_round_and_one_for_the_summary() {
     assert_eq!((&right["connect_us"], &right["round_trip_us"]), (&345.into(), &88.into()));
     assert_eq!((&right["reason"], &right["stalled_us"]), (&().into(), &().into()));
     assert_eq!((&kept["round"], &kept["connect_us"]), (&2.into(), &().into()));
-    assert_eq!((&failed["reason"], &failed["round_trip_us"]), (&"connect_timeout".into(), &().into()));
+    assert_eq!((&failed["reason"], &failed["round_trip_us"]), (&"reply_timeout".into(), &().into()));
     assert_eq!((&disturbed["result"], &disturbed["round_trip_us"]), (&"disturbed".into(), &().into()));
     assert_eq!(disturbed["stalled_us"], 70_000);
     let target = &summary["targets"][0];
@@ -145,7 +153,7 @@ fn json_has_an_object_for_each_round_and_one_for_the_summary() {
             (&5.into(), &1.into(), &1.into())
         );
         assert_eq!(
-            (&counts["reasons"]["connect_timeout"], &counts["ticks_skipped_busy"]),
+            (&counts["reasons"]["reply_timeout"], &counts["ticks_skipped_busy"]),
             (&1.into(), &2.into())
         );
     }

@@ -11,20 +11,34 @@ use super::tally::{Latency, Tally, Times};
 use crate::round::Outcome;
 use crate::targets::target::Target;
 
-/// The line above the rounds.
-pub(super) fn heading() -> String {
-    format!("{:>4}  {:>30}  {:<5}  connect round trip  target\n", "#", "number", "class")
+/// The line above the rounds, with a column for the time to resolve if `resolves`.
+pub(super) fn heading(resolves: bool) -> String {
+    let resolve = if resolves { "resolve " } else { "" };
+    format!("{:>4}  {:>30}  {:<5}  {resolve}connect round trip  target\n", "#", "number", "class")
 }
 
 /// The line of a round, the last one of `tally`.
-pub(super) fn round(tally: &Tally, target: &Target, number: &Number, outcome: &Outcome) -> String {
+pub(super) fn round(
+    tally: &Tally,
+    target: &Target,
+    number: &Number,
+    outcome: &Outcome,
+    resolves: bool,
+) -> String {
+    let shown = |time: Option<Duration>, none: &str| {
+        time.map_or_else(|| none.to_owned(), |time| Short(time).to_string())
+    };
+    let (resolve, width) =
+        if resolves { (format!("{:>7} ", shown(outcome.resolve, "-")), 17) } else { (String::new(), 9) };
     let result = match (outcome.disturbed, &outcome.result) {
-        (Some(_), _) => format!("{:<15} {:>9}", "disturbed", Short(outcome.elapsed)),
+        (Some(_), _) => format!("{:<15} {:>width$}", "disturbed", Short(outcome.elapsed)),
         (None, Ok(round_trip)) => {
-            let connect = outcome.connect.map_or_else(|| "kept".into(), |time| Short(time).to_string());
-            format!("{:<5}  {connect:>7} {:>10}", number.class().as_str(), Short(*round_trip))
+            let connect = shown(outcome.connect, "kept");
+            format!("{:<5}  {resolve}{connect:>7} {:>10}", number.class().as_str(), Short(*round_trip))
         }
-        (None, Err(failure)) => format!("{:<15} {:>9}", failure.reason().as_str(), Short(outcome.elapsed)),
+        (None, Err(failure)) => {
+            format!("{:<15} {:>width$}", failure.reason().as_str(), Short(outcome.elapsed))
+        }
     };
     format!("{:>4}  {:>30}  {result}  {target}\n", tally.ended(), number.as_str())
 }
@@ -85,7 +99,9 @@ fn times(tally: &Tally) -> String {
     for (heading, _) in Times::default().named() {
         let _ = write!(text, " {heading:>9}");
     }
-    for (name, latency) in [("connect", &tally.connect), ("round trip", &tally.round_trip)] {
+    let resolve = tally.resolve.times().is_some().then_some(("resolve", &tally.resolve));
+    let phases = [("connect", &tally.connect), ("round trip", &tally.round_trip)];
+    for (name, latency) in resolve.into_iter().chain(phases) {
         let _ = write!(text, "\n{name:<10}");
         let times = latency.times().map(|times| times.named().map(|(_, time)| Short(time).to_string()));
         for time in times.unwrap_or_else(|| std::array::from_fn(|_| "-".to_owned())) {

@@ -8,16 +8,11 @@ use testkit::DEADLINE;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::join;
 use tokio::net::TcpListener;
-use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 use super::super::*;
-use super::number;
+use super::{FRESH, KEPT, number};
 use crate::round::failure::Reason;
-
-const FRESH: Options =
-    Options { connect_timeout: DEADLINE, reply_timeout: DEADLINE, stall_threshold: DEADLINE, keep: false };
-const KEPT: Options = Options { keep: true, ..FRESH };
 
 /// A server, and a client of it.
 async fn pair() -> (TcpListener, Session) {
@@ -27,11 +22,12 @@ async fn pair() -> (TcpListener, Session) {
 }
 
 fn session_with(address: SocketAddr) -> Session {
-    Session::new(address.to_string().parse().expect("an address is a target"), StallMeter::default())
+    let target = address.to_string().parse().expect("an address is a target");
+    Session::new(target, StallMeter::default(), Resolver::of_this_host())
 }
 
 /// The next connection, once it has sent a line.
-async fn asked(listener: &TcpListener) -> TcpStream {
+pub(super) async fn asked(listener: &TcpListener) -> TcpStream {
     let accepted = timeout(DEADLINE, listener.accept()).await.expect("a client comes");
     let (stream, _) = accepted.expect("a connection");
     let mut stream = BufReader::new(stream);
@@ -40,12 +36,16 @@ async fn asked(listener: &TcpListener) -> TcpStream {
 }
 
 /// A round about 42, while `serve` does what it does.
-async fn round(session: &mut Session, options: Options, serve: impl Future) -> Result<Duration, Reason> {
+pub(super) async fn round(
+    session: &mut Session,
+    options: Options,
+    serve: impl Future,
+) -> Result<Duration, Reason> {
     let (outcome, _) = join!(session.round(number("42"), options), serve);
     outcome.result.map_err(|failure| failure.reason())
 }
 
-async fn say(stream: &mut TcpStream, reply: &[u8]) {
+pub(super) async fn say(stream: &mut TcpStream, reply: &[u8]) {
     stream.write_all(reply).await.expect("the client is there");
 }
 
@@ -56,7 +56,7 @@ fn reset(stream: &TcpStream) {
 
 /// Waits until something is there to be read on the kept connection, be it its end.
 async fn wait_for_input(session: &Session) {
-    session.kept.as_ref().expect("a kept connection").readable().await.expect("a live socket");
+    session.kept.as_ref().expect("a kept connection").stream.readable().await.expect("a live socket");
 }
 
 #[tokio::test]
@@ -107,32 +107,6 @@ async fn no_way_leads_to_a_broadcast_address() {
 }
 
 #[tokio::test]
-async fn a_name_without_an_address_does_not_resolve() {
-    let mut session = Session::new("servidor.invalid:8888".parse().expect("a target"), StallMeter::default());
-    assert_eq!(round(&mut session, FRESH, async {}).await, Err(Reason::Resolve));
-}
-
-/// Names are looked up in a thread for what blocks. Here is only one, which the test holds until the round is over:
-/// so the look-up takes longer than any timeout, whatever the machine's resolver would have said.
-#[test]
-fn a_look_up_that_takes_too_long_does_not_resolve() {
-    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
-    let runtime = runtime.expect("a runtime");
-    let (release, held) = std::sync::mpsc::channel::<()>();
-    runtime.spawn_blocking(move || held.recv());
-    let limit = Duration::from_millis(50);
-    let mut session = Session::new("localhost:8888".parse().expect("a target"), StallMeter::default());
-    let round = session.round(number("42"), Options { connect_timeout: limit, ..FRESH });
-    let outcome = runtime.block_on(async { timeout(DEADLINE, round).await }).expect("it is given up");
-    drop(release);
-    assert_eq!(outcome.connect, None);
-    assert!(outcome.elapsed >= limit, "{:?}", outcome.elapsed);
-    let failure = outcome.result.expect_err("no address was found in time");
-    assert_eq!(failure.reason(), Reason::Resolve);
-    assert_eq!(failure.to_string(), "the name was not resolved within 50ms");
-}
-
-#[tokio::test]
 async fn a_full_queue_lets_nobody_connect() {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
@@ -145,19 +119,6 @@ async fn a_full_queue_lets_nobody_connect() {
     }
     let options = Options { connect_timeout: patience, ..FRESH };
     assert_eq!(round(&mut session_with(address), options, async {}).await, Err(Reason::ConnectTimeout));
-}
-
-#[tokio::test]
-async fn the_next_address_is_tried_when_one_refuses() {
-    let (listener, _) = pair().await;
-    let accepts = listener.local_addr().expect("it is bound");
-    // The port is this test's own, on another address of the loopback network.
-    let refuses = SocketAddr::from(([127, 0, 0, 2], accepts.port()));
-    let target = "localhost:1".parse().expect("a target");
-    let connected = connect(&[refuses, accepts], Duration::from_secs(20), Steps::of(&target)).await;
-    let stream = connected.expect("one accepts");
-    assert_eq!(stream.peer_addr().expect("it is connected"), accepts);
-    assert!(stream.nodelay().expect("a TCP socket"));
 }
 
 #[tokio::test]
