@@ -5,8 +5,6 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +14,8 @@ use protocol::{MAX_DIGITS, Number, answer};
 use crate::draw::draw;
 use crate::observe::Observers;
 use crate::observe::history::CAPACITY;
-use crate::probe::Context;
+use crate::observe::own_host::OwnHost;
+use crate::probes::probe::Context;
 use crate::resolve::Wanted;
 use crate::round::{Options, Outcome, Session};
 use crate::schedule::Schedule;
@@ -27,16 +26,6 @@ const SLOW_PART: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What the phase of the control round is derived from; no target is named like this.
 const NAME: &str = "control";
-
-/// Whether the last control round failed or was slow.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct OwnHost(Arc<AtomicBool>);
-
-impl OwnHost {
-    pub(crate) fn is_in_trouble(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// The series of control rounds.
 pub(crate) struct Metrics {
@@ -147,7 +136,7 @@ fn record(outcome: &Outcome, options: Options, own_host: &OwnHost, metrics: &Met
     if !is_well {
         metrics.failures.increment(1);
     }
-    if own_host.0.swap(!is_well, Ordering::Relaxed) == is_well {
+    if own_host.update(is_well) {
         let elapsed_us = u64::try_from(outcome.elapsed.as_micros()).unwrap_or(u64::MAX);
         if is_well {
             tracing::info!(elapsed_us, "control round recovered");

@@ -3,7 +3,7 @@
 //! The modules in the order in which a round passes through them:
 //!
 //! ```text
-//! rounds ──► targets ──► probe ──► schedule, draw ──► resolve ──► round ──► observe
+//! rounds ──► probes ──► probe ──► schedule, draw ──► resolve ──► round ──► observe
 //! thread     which?      one       when? what?        where?      ask       metrics, totals, log, report
 //! ```
 
@@ -12,7 +12,7 @@ mod control;
 pub mod draw;
 pub mod observe;
 mod page;
-mod probe;
+pub mod probes;
 pub mod resolve;
 pub mod round;
 pub mod rounds;
@@ -22,7 +22,7 @@ pub mod stall;
 pub mod targets;
 
 /// Registers every series, so that all are there at the first scrape, which may come before the first round.
-pub fn register_series(totals: &observe::totals::Totals, targets: &[targets::Labelled]) {
+pub fn register_series(totals: &observe::totals::Totals, targets: &[targets::labels::Labelled]) {
     control::Metrics::register();
     drop(observe::schedule_delay());
     totals.metrics.follow(targets);

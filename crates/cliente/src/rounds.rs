@@ -17,13 +17,13 @@ use crate::control::{control, start_answering};
 use crate::observe::report::Report;
 use crate::observe::totals::Totals;
 use crate::observe::{Observers, schedule_delay};
-use crate::probe::Context;
+use crate::probes::Probes;
+use crate::probes::expand::Expansion;
+use crate::probes::probe::Context;
 use crate::resolve::Resolver;
 use crate::schedule::Epoch;
 use crate::settings::Settings;
 use crate::stall::StallMeter;
-use crate::targets::Probes;
-use crate::targets::expand::Expansion;
 
 /// How many events of sockets the thread takes from the kernel at once. After a stall all targets' replies may be there, and
 /// each must be seen before its deadline is enforced.

@@ -9,14 +9,14 @@ use std::time::Duration;
 use clap::builder::TypedValueParser as _;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use daemon::metrics::histogram::{Bounds, MAX_BUCKETS};
-use daemon::open_files::allow_open_files;
+use daemon::open_files::allow_open_files_between;
 use daemon::settings::{ClaimError, Implied, List, Period, Program, Suggestions, Value};
 
 use crate::bench;
 use crate::resolve::{Family, Wanted};
 use crate::round::Options;
-use crate::targets::Labelled;
 use crate::targets::file::TargetFile;
+use crate::targets::labels::Labelled;
 use crate::targets::labels::Labels;
 use crate::targets::target::Target;
 
@@ -106,8 +106,10 @@ daemon::settings! {
         let targets = settings.targets();
         let files_of =
             |labelled: &Labelled| if labelled.target.is_name() { FILES_OF_A_NAME } else { FILES_OF_AN_ADDRESS };
-        let (files, targets) = (targets.iter().map(files_of).sum::<u64>(), targets.len());
-        allow_open_files(files + OTHER_FILES).map_err(|error| ClaimError { setting: "target and target-file", value: format!("{targets} targets"), error })
+        let (most, targets) = (targets.iter().map(files_of).sum::<u64>(), targets.len());
+        // Hardly ever do all targets need more than one file at once.
+        let least = targets as u64 + OTHER_FILES;
+        allow_open_files_between(least, most + OTHER_FILES).map_err(|error| ClaimError { setting: "target and target-file", value: format!("{targets} targets"), error })
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cliente::bench::progress::Progress;
 use cliente::bench::{Load, MOST_CONNECTIONS_PER_SECOND, Outcome, run};
-use cliente::round::failure::Reason;
+use cliente::round::reason::Reason;
 use protocol::Class;
 use servidor::Context;
 use support::{held, next, serve};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cliente::bench::progress::Progress;
 use cliente::bench::{Load, Outcome, run};
-use cliente::round::failure::Reason;
+use cliente::round::reason::Reason;
 use serde_json::Value;
 use support::{CLIENTE, held, next, serve};
 use testkit::{DEADLINE, let_pass};

@@ -93,11 +93,13 @@ struct Filed {
 }
 
 impl Filed {
-    fn start(content: &str) -> Self {
+    fn start(content: &str, connection: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let file = folder.path().join("targets.json");
         fs::write(&file, content).expect("a file");
-        let daemon = support::daemon(&["--target-file", path(&file), "--interval", "200ms"]);
+        let rounds = ["--interval", "200ms", "--reply-timeout", "1m", "--connection", connection];
+        let arguments = [&["--target-file", path(&file)], &rounds[..]].concat();
+        let daemon = support::daemon(&arguments);
         Self { daemon, folder }
     }
 
@@ -122,7 +124,7 @@ fn a_target_file_is_read_again_when_it_changes() {
     let file = |targets: &str, zone: &str| {
         format!("[{{\"targets\": [{targets}], \"labels\": {{\"zone\": \"{zone}\"}}}}]")
     };
-    let filed = Filed::start(&file(&format!("\"{first}\""), "x"));
+    let filed = Filed::start(&file(&format!("\"{first}\""), "x"), "fresh");
     let metrics = filed.daemon.metrics_address();
     let rounds = |server: &str, zone: &str| {
         scrape(metrics).count("cliente_rounds_total", &[("server", server), ("zone", zone)])
@@ -139,10 +141,30 @@ fn a_target_file_is_read_again_when_it_changes() {
 }
 
 #[test]
+fn other_labels_leave_the_connection_of_a_target_alone() {
+    let (target, requests) = held();
+    let file =
+        |zone: &str| format!("[{{\"targets\": [\"{target}\"], \"labels\": {{\"zone\": \"{zone}\"}}}}]");
+    let filed = Filed::start(&file("x"), "kept");
+    let mut asked = next(&requests);
+    filed.replace(&file("y"), "reloaded");
+    asked.say(&asked.right());
+    let _asked_again = asked.next().expect("the next request on the same connection");
+    let metrics = scrape(filed.daemon.metrics_address());
+    let target = target.to_string();
+    let right = |zone| {
+        let labels = [("server", target.as_str()), ("zone", zone)];
+        metrics.count("cliente_round_trip_seconds_count", &labels)
+    };
+    assert_eq!((right("x"), right("y")), (1, 0), "a round counts where it began");
+    assert!(requests.try_recv().is_err(), "no other connection was made");
+}
+
+#[test]
 fn a_bad_target_file_keeps_the_old_targets_until_it_is_good_again() {
     let target = honest().to_string();
     let good = format!("[{{\"targets\": [\"{target}\"]}}]");
-    let filed = Filed::start(&good);
+    let filed = Filed::start(&good, "fresh");
     wait_for_rounds(&filed.daemon, 1);
 
     let refused = filed.replace("[{\"targets\":\n [\"nowhere\"]}]", "reload failed");

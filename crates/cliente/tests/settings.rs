@@ -181,12 +181,12 @@ fn a_target_in_both_places_or_in_neither_is_an_error() {
 fn a_hard_limit_of_files_below_what_the_targets_need_is_told() {
     let names: Vec<String> = (1..=200).map(|port| format!("\"a:{port}\"")).collect();
     let (_folder, path) = target_file(&format!("[{{\"targets\": [{}]}}]", names.join(",")));
-    for (hard, status) in [("1855", 78), ("1856", 0)] {
+    for (hard, status) in [("455", 78), ("456", 0)] {
         let command = format!("ulimit -n {hard}; exec {CLIENTE} --check-config --target-file {path}");
         let output = Command::new("sh").args(["-c", &command]).output().expect("a shell");
         assert_eq!(output.status.code(), Some(status), "{output:?}");
         let expected =
-            "target and target-file = 200 targets: 1856 open files are needed, but the hard limit is 1855";
+            "target and target-file = 200 targets: 456 open files are needed, but the hard limit is 455";
         assert_eq!(stderr(&output).contains(expected), status == 78, "{output:?}");
     }
 }

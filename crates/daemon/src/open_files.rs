@@ -22,6 +22,16 @@ pub fn allow_open_files(wanted: u64) -> Result<(), OpenFilesError> {
         .map_err(|error| OpenFilesError::Refused { wanted, error: error.into() })
 }
 
+/// Raises the soft limit of open files to `most`, if it is lower, or to the hard limit, if that is at least `least`.
+///
+/// # Errors
+///
+/// As [`allow_open_files`], for `least`.
+pub fn allow_open_files_between(least: u64, most: u64) -> Result<(), OpenFilesError> {
+    let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(most);
+    allow_open_files(most.min(hard).max(least))
+}
+
 /// Why the limit of open files cannot be raised.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenFilesError {

@@ -115,7 +115,9 @@ fn synopsis(daemon: &Daemon) -> String {
     // No line ends between a flag and its value.
     let any = |kind: &str| format!("[`--{kind}`\u{a0}*VALUE*]...");
     let (positional, valued): (Vec<&Arg>, Vec<&Arg>) = valued.iter().partition(|flag| flag.is_positional());
-    let positional: String = positional.iter().map(|argument| format!(" [{}]...", usage(argument))).collect();
+    let positional: Vec<String> =
+        positional.iter().map(|argument| format!(" [{}]...", usage(argument))).collect();
+    let positional = positional.concat();
     let valued = valued.iter().map(|flag| format!("[{}] ", usage(flag).replace("` ", "`\u{a0}")));
     let mut lines = vec![format!("`{name}` {}{}{positional}", valued.collect::<String>(), any("SETTING"))];
     for subcommand in command.get_subcommands() {

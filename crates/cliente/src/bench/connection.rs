@@ -13,7 +13,7 @@ use super::Load;
 use super::mix::{Mix, Position};
 use super::tally::{Tally, WrongReply, record};
 use super::work::Work;
-use crate::round::failure::{Reason, reason_of};
+use crate::round::reason::{Reason, reason_of};
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use super::progress::Progress;
 use super::tally::Tally;
 use super::work::Work;
 use super::{Load, MOST_CONNECTIONS_PER_SECOND};
-use crate::round::failure::{Reason, reason_of};
+use crate::round::reason::{Reason, reason_of};
 
 /// How often progress is published, and how soon a stop is noticed.
 const UPKEEP: Duration = Duration::from_millis(100);

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::report::{QUANTILES, Report};
-use crate::round::failure::Reason;
+use super::limit::QUANTILES;
+use super::report::Report;
+use crate::round::reason::Reason;
 
 /// Steps to each halving of what is left up to 100 %, as HdrHistogram's own tools write them.
 const STEPS_PER_HALVING: u32 = 5;

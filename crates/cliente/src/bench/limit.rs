@@ -8,8 +8,11 @@ use hdrhistogram::Histogram;
 use thiserror::Error;
 
 use super::Outcome;
-use super::report::QUANTILES;
 use crate::observe::report::Short;
+
+/// The quantiles that are reported, with their names.
+pub(super) const QUANTILES: [(&str, f64); 5] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
 
 /// What a run is measured by.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -6,18 +6,14 @@ use std::time::Duration;
 use daemon::plural::Plural;
 
 use super::distribution::Distribution;
-use super::limit::Limit;
+use super::limit::{Limit, QUANTILES};
 use super::{Load, MOST_CONNECTIONS_PER_SECOND, Outcome, float};
 use crate::observe::report::Short;
-use crate::round::failure::Reason;
+use crate::round::reason::Reason;
 use crate::targets::target::Target;
 
 /// The width of a terminal.
 const COLUMNS: usize = 80;
-
-/// The quantiles that are reported, with their names.
-pub(super) const QUANTILES: [(&str, f64); 5] =
-    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
 
 /// A run and what was asked for, to be printed.
 pub struct Report<'a> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use super::busy::Busy;
-use crate::round::failure::Reason;
+use crate::round::reason::Reason;
 
 /// In nanoseconds: an hour. What takes longer is reported as this.
 const LONGEST: u64 = 3_600_000_000_000;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::round::Outcome;
-use crate::round::failure::{Failure, Reason};
+use crate::round::failure::Failure;
+use crate::round::reason::Reason;
 use crate::targets::target::Target;
 
 /// How many rounds of a target are remembered, unless there are many targets.

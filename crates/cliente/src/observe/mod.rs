@@ -3,6 +3,7 @@
 pub mod history;
 mod lines;
 pub mod metrics;
+pub(crate) mod own_host;
 pub mod report;
 pub mod totals;
 pub(crate) mod verdict;
@@ -18,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::history::Rounds;
 use self::metrics::TargetMetrics;
+use self::own_host::OwnHost;
 use self::report::{Report, Skip};
 use self::totals::{Totals, UnderWay};
-use crate::control::OwnHost;
 use crate::round::Outcome;
 use crate::round::failure::Failure;
 use crate::schedule::Tick;

@@ -11,9 +11,9 @@ use tracing::info;
 
 use super::history::{History, PastResult, Second, State};
 use super::metrics::Metrics;
+use super::own_host::OwnHost;
 use super::report::{Loss, Short};
 use super::verdict::{Line, Verdict};
-use crate::control::OwnHost;
 use crate::page::{self, View};
 use crate::round::Outcome;
 use crate::settings::Own;

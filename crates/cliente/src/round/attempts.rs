@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::failure::{Reason, reason_of};
+use super::reason::{Reason, reason_of};
 
 /// So many addresses are named.
 const MAX_NAMED: usize = 8;

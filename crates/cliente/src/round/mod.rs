@@ -6,6 +6,7 @@ mod deadline;
 mod exchange;
 pub mod failure;
 mod follow;
+pub mod reason;
 mod steps;
 
 use std::io;

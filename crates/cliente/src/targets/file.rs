@@ -7,8 +7,7 @@ use std::sync::Arc;
 use daemon::settings::{Value, read_again};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
-use super::Labelled;
-use super::labels::Labels;
+use super::labels::{Labelled, Labels};
 use super::target::Target;
 
 /// The file that the settings name, if any, and what it holds.

@@ -1,6 +1,9 @@
 //! The labels of a target: what its series bear beside its name.
 
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use super::target::Target;
 
 /// The most labels that a target has.
 pub const MAX_LABELS: usize = 8;
@@ -83,6 +86,15 @@ impl fmt::Display for Labels {
         }
         Ok(())
     }
+}
+
+/// A target with the labels of its series.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    /// Whom to ask.
+    pub target: Target,
+    /// What its series bear beside its name.
+    pub labels: Arc<Labels>,
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl Target {
     }
 
     /// The target that one of its addresses is: `host:port/address`, and the port again if it is that of a service.
-    pub(super) fn at(&self, address: SocketAddr) -> Self {
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
         let text = match self.endpoint {
             Endpoint::Name { .. } => format!("{}/{}", self.text, address.ip()),
             _ => format!("{}/{address}", self.text),

@@ -9,7 +9,7 @@ use daemon::metrics::histogram::{Bounds, Samples};
 use protocol::Class;
 
 use super::target::{Group, TargetMetrics, Times, Total};
-use crate::round::failure::Reason;
+use crate::round::reason::Reason;
 
 /// A target's counts at a scrape.
 pub(super) struct Shown {

@@ -17,7 +17,7 @@ use self::exposition::{Shown, write};
 use self::target::Group;
 pub(crate) use self::target::TargetMetrics;
 use crate::settings::Detail;
-use crate::targets::Labelled;
+use crate::targets::labels::Labelled;
 
 /// How long the series of a target stay after the target is gone: the next scrapes still read the last counts.
 const LINGER: Duration = Duration::from_mins(4);

@@ -10,7 +10,7 @@ use daemon::metrics::telemetry::seconds_since_epoch;
 use protocol::{Class, Number};
 
 use crate::round::Outcome;
-use crate::round::failure::Reason;
+use crate::round::reason::Reason;
 
 /// The counts of one target.
 #[derive(Debug)]

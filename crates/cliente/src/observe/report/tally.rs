@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::round::Outcome;
-use crate::round::failure::Reason;
+use crate::round::reason::Reason;
 
 /// In nanoseconds: an hour. Percentiles of what takes longer are told as this.
 const LONGEST: u64 = 3_600_000_000_000;

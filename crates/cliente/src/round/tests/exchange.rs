@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use super::super::exchange::{LINGER, Reply, close_lingering, exchange};
 use super::super::*;
 use super::number;
-use crate::round::failure::Reason;
+use crate::round::reason::Reason;
 
 const STEP: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(3);

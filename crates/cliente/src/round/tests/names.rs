@@ -14,7 +14,7 @@ use super::super::*;
 use super::session::{asked, round, say};
 use super::{FRESH, KEPT, number};
 use crate::resolve::Family;
-use crate::round::failure::Reason;
+use crate::round::reason::Reason;
 
 const NAME: &str = "web.example";
 const HOUR: Duration = Duration::from_hours(1);

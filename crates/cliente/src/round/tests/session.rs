@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::super::*;
 use super::{FRESH, KEPT, number};
-use crate::round::failure::Reason;
+use crate::round::reason::Reason;
 
 /// A server, and a client of it.
 async fn pair() -> (TcpListener, Session) {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use super::Labelled;
-use super::target::Target;
 use crate::resolve::{Answers, Resolver, Wanted};
 use crate::round::within;
 use crate::settings::{Addresses, Own};
+use crate::targets::labels::Labelled;
+use crate::targets::target::Target;
 
 /// However short-lived the answers are, a name is looked up no more often than this.
 const MOST_OFTEN: Duration = Duration::from_secs(1);
