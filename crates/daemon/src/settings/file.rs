@@ -24,7 +24,7 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
 ///
 /// # Errors
 ///
-/// As [`read`], or if it is not a regular file.
+/// If it cannot be read, or if it is not a regular file.
 pub fn read_again(path: &Path) -> Result<String, String> {
     check_regular(fs::metadata(path).map_err(|error| unreadable(&error))?.file_type())?;
     // The path may lead to another file by now. Opening that must not block.
