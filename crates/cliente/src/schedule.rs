@@ -85,7 +85,7 @@ impl Schedule {
     }
 
     /// Takes the tick that is due at `now`. Those that are a whole interval late are skipped: the process was
-    /// paused, or its host was, and what was missed then tells nothing now.
+    /// paused, or its host was, and rounds for that time would say nothing about it.
     fn claim(&mut self, now: Instant) -> Tick {
         let skipped = self.skip(self.lateness(now) / self.interval.as_nanos());
         let delay = now.saturating_duration_since(self.next);
@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    /// Makes rounds that last as many seconds as `lasts` says; tells when each began, and how many ticks were skipped.
+    /// Makes rounds that last as many seconds as `lasts` says. Returns when each began, and how many ticks were skipped.
     async fn starts(lasts: &[u64]) -> (Vec<u64>, u64) {
         let (start, mut schedule) = schedule();
         let (mut begun, mut skipped) = (Vec::new(), 0);

@@ -167,12 +167,12 @@ fn skipped_ticks_are_no_rounds() {
     });
     let reply = first.right();
     first.say(&reply);
-    first.farewell();
+    first.wait_for_fin();
     drop(first);
     let mut second = next(&requests);
     let reply = second.right();
     second.say(&reply);
-    second.farewell();
+    second.wait_for_fin();
     drop(second);
     let output = process.wait_with_output().expect("it ends");
     let text = String::from_utf8(output.stdout).expect("UTF-8");

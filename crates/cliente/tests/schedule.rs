@@ -43,7 +43,7 @@ fn ticks_during_a_slow_round_are_skipped_and_counted() {
         assert!(requests.try_recv().is_err(), "a round began while another was under way");
         let reply = asked.right();
         asked.say(&reply);
-        asked.farewell();
+        asked.wait_for_fin();
         drop(asked);
         let skipped = count(&before, "cliente_rounds_skipped_total", target);
         wait_until("the skipped ticks are counted", || {

@@ -27,7 +27,7 @@ fn a_round_under_way_is_finished() {
 
         let reply = asked.right();
         asked.say(&reply);
-        asked.farewell();
+        asked.wait_for_fin();
         drop(asked);
         assert_eq!(daemon.wait().code(), Some(0));
         assert_eq!(daemon.lines_with("round completed").len(), 1);

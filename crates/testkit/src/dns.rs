@@ -37,7 +37,7 @@ const SERVER_FAILURE: u8 = 2;
 const NO_NAME: u8 = 3;
 const HEADER: usize = 12;
 
-/// The running server, which answers NXDOMAIN for names that it was not told of.
+/// The running server, which answers NXDOMAIN for unknown names.
 #[derive(Debug)]
 pub struct Dns {
     address: SocketAddr,
@@ -98,7 +98,7 @@ impl Dns {
         lock(&self.state).queries.iter().filter(|(asked, other)| asked == name && *other == kind).count()
     }
 
-    /// Waits until so many queries for this have come.
+    /// Waits until this many queries for it have come.
     pub fn wait_for_queries(&self, name: &str, kind: Kind, count: usize) {
         wait_until(&format!("{count} queries for {name}"), || self.queries(name, kind) >= count);
     }

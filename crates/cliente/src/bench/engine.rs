@@ -312,7 +312,7 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// How long opening so many connections takes at the least.
+/// The shortest time in which this many connections can be opened.
 fn opening_pause(connections: usize) -> Duration {
     Duration::from_secs(1) / MOST_CONNECTIONS_PER_SECOND * u32::try_from(connections).unwrap_or(u32::MAX)
 }

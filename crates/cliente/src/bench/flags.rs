@@ -44,7 +44,7 @@ pub enum OptionsError {
     /// A thread would have nothing to do.
     #[error("--connections {0}: expected at least one for each of {1} threads")]
     TooFewConnections(usize, usize),
-    /// Not so many connections can be opened.
+    /// More connections than can be opened.
     #[error("--rate {0}: expected at most {MOST_CONNECTIONS_PER_SECOND} with --connection fresh")]
     Rate(f64),
 }

@@ -10,7 +10,7 @@ use signal_hook::flag;
 
 use super::tally::{Tally, histogram};
 
-/// Shared by all threads of a run, and by whoever watches it.
+/// Shared by all threads of a run and the thread that shows its progress.
 #[derive(Debug)]
 pub struct Progress {
     threads: Vec<Mutex<Part>>,
@@ -36,7 +36,7 @@ impl Part {
 }
 
 impl Progress {
-    /// Nothing done yet, and nobody who watches.
+    /// Nothing done yet, and not shown.
     pub fn new(threads: usize) -> Self {
         let threads = (0..threads).map(|_| Mutex::new(Part::new())).collect();
         Self { threads, is_watched: false, stop: Arc::default() }

@@ -17,7 +17,7 @@ pub const CAPACITY: usize = 100;
 const MOST: usize = 200_000;
 /// How many rounds of a target are remembered at least.
 const FEWEST: usize = 20;
-/// After so many disturbed rounds in a row the state of a target is unknown.
+/// The state of a target is unknown after this many disturbed rounds in a row.
 const UNKNOWN_AFTER: u32 = 3;
 
 /// The rounds of all targets, and those that this host makes with itself.
@@ -67,7 +67,7 @@ pub enum PastResult {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Second(u32);
 
-/// What is known of a target by now.
+/// What is known about a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Standing {
     /// The result of the last round that was not disturbed, and when the first of those like it ended.
@@ -151,7 +151,7 @@ impl Rounds {
         self.inner().add(Past { at: Second::now(), result }, capacity);
     }
 
-    /// What is known by now.
+    /// What is known so far.
     pub(crate) fn standing(&self) -> Standing {
         self.inner().standing
     }

@@ -54,7 +54,8 @@ impl Lines {
         }
     }
 
-    /// Writes all that waits and then `last`, which is told how many lines are not shown, however long that takes.
+    /// Writes all lines that wait and then the result of `last`, which is passed the number of lines that are not shown. Takes as
+    /// long as the reader does.
     ///
     /// # Errors
     ///

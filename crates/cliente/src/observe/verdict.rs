@@ -1,4 +1,4 @@
-//! What the states of all targets come to, in words for the title of the page and for the status line.
+//! The states of all targets summed up in words, for the title of the page and the status line.
 
 use std::fmt;
 use std::sync::Arc;

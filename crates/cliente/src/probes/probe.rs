@@ -66,7 +66,7 @@ pub(crate) async fn probe(recorder: Arc<Recorder>, mut context: Context, end: Ca
     }
 }
 
-/// Waits for settings with another interval. There will be none if nobody is left to change them.
+/// Waits for settings with another interval. If the sender is gone, there will be none.
 async fn another_interval(
     settings: &mut watch::Receiver<Arc<Settings>>,
     interval: Duration,

@@ -28,7 +28,7 @@ pub(crate) struct LookUp {
     work: Option<Work>,
     parts: UnboundedReceiver<Part>,
     answers: Answers,
-    /// Addresses that nobody has taken.
+    /// Addresses that have not been taken yet.
     untried: Vec<(usize, SocketAddr)>,
     /// Whether the address taken last was of IPv4: the families take turns, beginning with IPv6.
     took_ipv4: bool,
@@ -39,7 +39,7 @@ type Work = Pin<Box<dyn Future<Output = Result<(), Unresolved>> + Send>>;
 
 /// What has become known.
 enum Part {
-    /// A service has so many hosts.
+    /// The greatest number of hosts of a service that are used.
     Hosts { count: usize, ttl: Duration },
     /// The addresses of one family of a host, or that it has none.
     Addresses { host: usize, is_ipv4: bool, addresses: Vec<SocketAddr>, ttl: Duration },
@@ -233,7 +233,7 @@ impl LookUp {
         !self.untried.is_empty()
     }
 
-    /// What is known by now.
+    /// What is known so far.
     pub(crate) fn answers(&self) -> &Answers {
         &self.answers
     }
@@ -246,7 +246,7 @@ impl fmt::Debug for LookUp {
 }
 
 impl Host {
-    /// Looks for the first of `names` that has addresses, and tells of each family as soon as it is known.
+    /// Looks for the first of `names` that has addresses, and reports each family as soon as it is known.
     async fn find(&self, sources: &Sources, names: &[Name], wanted: Wanted) -> Result<(), Unresolved> {
         if sources.servers.is_empty() {
             return Err(Unresolved::NoServer(sources.path.clone()));
@@ -271,7 +271,7 @@ impl Host {
         }
     }
 
-    /// Asks for the addresses of `name`, and tells of them.
+    /// Asks for the addresses of `name`, and reports them.
     async fn find_one(&self, sources: &Sources, name: &Name, wanted: Wanted, search: &mut Search) {
         let question = |kind| async move { (kind, ask(&sources.servers, name, kind).await) };
         let mut questions: FuturesUnordered<_> = wanted.kinds().into_iter().map(question).collect();

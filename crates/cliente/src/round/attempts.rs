@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::reason::{Reason, reason_of};
 
-/// So many addresses are named.
+/// The greatest number of addresses that are named.
 const MAX_NAMED: usize = 8;
 
 /// In the order in which they began.
@@ -33,7 +33,7 @@ impl Attempts {
         self.list[number].1 = Some(error);
     }
 
-    /// The most telling one: somebody who refuses says more than silence, and silence more than the lack of a route.
+    /// The most telling one: a refusal says more than silence, and silence more than a missing route.
     pub(super) fn reason(&self) -> Reason {
         self.telling().map_or(Reason::ConnectTimeout, |(reason, _)| reason)
     }

@@ -47,7 +47,7 @@ pub struct Options {
 /// The result of a round.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The time it took to resolve the name until there was an address to be tried; `None` if nobody was asked.
+    /// The time it took to find a first address of the name; `None` if no look-up was needed.
     pub resolve: Option<Duration>,
     /// The address that was used, or that the failure is about.
     pub address: Option<SocketAddr>,

@@ -10,7 +10,7 @@ use tracing::{Level, debug};
 use crate::resolve::Answers;
 use crate::targets::target::Target;
 
-/// A name may have any number of addresses: so many are shown.
+/// The greatest number of addresses that are shown.
 const MAX_SHOWN: usize = 8;
 
 /// Logs the steps of one round.

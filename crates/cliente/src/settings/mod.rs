@@ -1,4 +1,4 @@
-//! What `cliente` can be told: each setting declared once, with its default, its manual and its type.
+//! The settings of `cliente`: each is declared once, with its default, its manual and its type.
 
 mod flags;
 mod values;
@@ -19,7 +19,7 @@ use crate::targets::file::TargetFile;
 use crate::targets::labels::{Labelled, Labels};
 use crate::targets::target::Target;
 
-/// What the daemon is called, and what is its own about its command line.
+/// The name of the daemon, and the part of its command line that is its own.
 pub const PROGRAM: Program = Program {
     name: "cliente",
     about: "Asks servidor about random integers, checks the answers and measures the round trips",
@@ -40,7 +40,7 @@ const OTHER_FILES: u64 = 256;
 pub type Settings = daemon::settings::Settings<Own>;
 
 daemon::settings! {
-    /// What only `cliente` can be told.
+    /// The settings that only `cliente` has.
     pub struct Own {
         /// The servers to probe, each as host:port, or as srv:NAME for the hosts in the SRV records of a service. Names are
         /// looked up in the hosts file and by the name servers of resolv.conf, both of which are read again when they
@@ -113,7 +113,7 @@ daemon::settings! {
 }
 
 impl Own {
-    /// Whom to ask, with the labels of their series.
+    /// The servers to probe, with the labels of their series.
     pub fn targets(&self) -> Vec<Labelled> {
         let labels = Arc::new(Labels::default());
         let labelled = |target: &Target| Labelled { target: target.clone(), labels: Arc::clone(&labels) };

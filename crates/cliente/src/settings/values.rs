@@ -189,7 +189,7 @@ impl Value for Buckets {
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
     pub(super) targets: Vec<Target>,
-    /// Whether nobody named them.
+    /// Whether they are the default.
     pub(super) is_default: bool,
 }
 

@@ -28,7 +28,7 @@ impl TargetFile {
         &self.targets
     }
 
-    /// The same file as it is by now.
+    /// The current content of the same file.
     ///
     /// # Errors
     ///

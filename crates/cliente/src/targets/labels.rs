@@ -91,9 +91,9 @@ impl fmt::Display for Labels {
 /// A target with the labels of its series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Labelled {
-    /// Whom to ask.
+    /// The server to probe.
     pub target: Target,
-    /// What its series bear beside its name.
+    /// The labels of its series besides its name.
     pub labels: Arc<Labels>,
 }
 

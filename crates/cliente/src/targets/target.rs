@@ -71,7 +71,7 @@ impl Target {
         Self { text, endpoint: Endpoint::Address(address) }
     }
 
-    /// Its address, if nobody need be asked for that.
+    /// Its address, if it needs no look-up.
     pub fn address(&self) -> Option<SocketAddr> {
         match self.endpoint {
             Endpoint::Address(address) => Some(address),

@@ -120,7 +120,7 @@ impl Asked {
     }
 
     /// Waits for the client's FIN: a reset fails the test.
-    pub(crate) fn farewell(&mut self) {
+    pub(crate) fn wait_for_fin(&mut self) {
         assert_eq!(self.stream.read(&mut [0]).expect("FIN, not a reset"), 0);
     }
 

@@ -110,7 +110,7 @@ fn connections(bench: &Bench, server: &Server, mode: &'static str) -> anyhow::Re
     cpu(bench, server, Shape { mode, connections: ACTIVE, depth: 1, requests, rate: 8_000 })
 }
 
-/// The rate of the active connections while so many others are open, of their rate alone.
+/// The rate of the active connections while many others are open, as a ratio to their rate alone.
 fn among(bench: &Bench, server: &Server, others: u32) -> anyhow::Result<f64> {
     let shape = Shape::kept(ACTIVE, 1, 100_000 / bench.haste);
     let alone = Load::open(bench, server, shape)?.run(server)?;

@@ -21,7 +21,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// Connections that stay, each asked by so many requests at a time.
+    /// Connections that stay open, each with this many requests at a time.
     pub(crate) fn kept(connections: u32, depth: u32, requests: u32) -> Self {
         Self { mode: "kept", connections, depth, requests, rate: 0 }
     }

@@ -109,7 +109,7 @@ impl Peer {
     }
 }
 
-/// Peers of one manner; whoever is disconnected connects again.
+/// Peers that behave alike. One that is disconnected connects again.
 pub(super) struct Peers {
     manner: Manner,
     peers: Vec<Peer>,

@@ -10,9 +10,9 @@ const CONNECTION: u64 = 6 * KIB;
 /// Asked for by the service; the kernel takes twice as much.
 const SEND_BUFFER: u64 = 8 * KIB;
 const RECEIVE_BUFFER: u64 = 12 * KIB;
-/// The replies of one send, and what the kernel takes besides, in whole pages.
+/// The replies of one send, and what the kernel adds to them, in whole pages.
 const LAST_SEND: u64 = 12 * KIB;
-/// What a stalled connection holds besides.
+/// What a stalled connection holds in addition.
 const MAX_STALLED: u64 = 128;
 const READ_SIZE: u64 = 16 * KIB;
 const WRITE_SIZE: u64 = 8 * KIB;
@@ -20,7 +20,7 @@ const WRITE_SIZE: u64 = 8 * KIB;
 /// How many connections the shipped unit is for.
 pub(super) const CONNECTIONS: u64 = 3072;
 
-/// The most bytes that may be charged to the service with so many connections.
+/// The most bytes that may be charged to the service with this many connections.
 pub(super) fn worst_case(connections: u64) -> u64 {
     // A send begins while there is room, and is then taken whole.
     let sending = 2 * SEND_BUFFER + LAST_SEND;

@@ -15,7 +15,7 @@ use crate::round::reason::Reason;
 /// The counts of one target.
 #[derive(Debug)]
 pub(crate) struct TargetMetrics {
-    /// The labels of its series, as they stand between braces.
+    /// The labels of its series, in the form that the exposition format has between braces.
     pub(super) labels: String,
     pub(super) connections: AtomicU64,
     pub(super) rounds: AtomicU64,
@@ -55,7 +55,7 @@ pub(super) enum Times {
 /// The histograms of all targets that have the same labels.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// The labels, as they stand between braces.
+    /// The labels, in the form that the exposition format has between braces.
     pub(super) labels: String,
     pub(super) connect: Samples,
     pub(super) round_trip: Samples,

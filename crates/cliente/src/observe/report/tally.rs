@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use crate::round::Outcome;
 use crate::round::reason::Reason;
 
-/// In nanoseconds: an hour. Percentiles of what takes longer are told as this.
+/// An hour in nanoseconds. Longer times count as this in percentiles.
 const LONGEST: u64 = 3_600_000_000_000;
 
 /// Why ticks passed without a round.
@@ -148,7 +148,7 @@ impl Default for Latency {
     }
 }
 
-/// What is told of the times of a target.
+/// The statistics of the times of a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Times {
     pub(super) min: Duration,
