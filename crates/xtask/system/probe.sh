@@ -71,7 +71,7 @@ try SystemCallFilter mount -t tmpfs none /tmp
 try SystemCallErrorNumber mount -t tmpfs none /tmp
 
 # How much it can take.
-try LimitNOFILE test "$(ulimit -H -n)" -gt 32768
+try LimitNOFILE test "$(ulimit -H -n)" -gt 16384
 try LimitCORE test "$(ulimit -H -c)" != 0
 try LimitMEMLOCK test "$(ulimit -H -l)" != 0
 try TasksMax perl -e 'for (1 .. 600) { my $child = fork // exit 1; if (!$child) { sleep 60; exit } push @all, $child } END { kill 9, @all }'
