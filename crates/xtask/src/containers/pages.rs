@@ -25,11 +25,12 @@ pub(super) fn check_pages(stack: &Stack) -> anyhow::Result<()> {
         "the client's chart is full",
         || Ok(stack.client_count("cliente_numbers_total", &[])? >= 100),
     )?;
-    let newest = "document.querySelector('.chart rect:last-of-type title').textContent";
+    let newest = "[...document.querySelectorAll('.chart rect title, .chart circle title')].pop().textContent";
     check("the client's chart shows a hundred rounds, and goes on by itself", || {
         opens(&mut browser, stack.cliente, newest)?;
-        let bars = browser.evaluate("document.querySelectorAll('.chart rect').length")?;
-        ensure!(bars == 100, "{bars} bars");
+        let rounds = "document.querySelectorAll('.chart rect title, .chart circle title').length";
+        let rounds = browser.evaluate(rounds)?;
+        ensure!(rounds == 100, "{rounds} rounds");
         Ok(())
     })?;
     let numbers = "document.querySelectorAll('.figures dd')[2].textContent";
