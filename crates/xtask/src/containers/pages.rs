@@ -12,7 +12,7 @@ use super::stack::Stack;
 use super::{check, eventually};
 use crate::command::{run, sh, target};
 
-const LARGEST_PAGE: usize = 20_000;
+const LARGEST_PAGE: usize = 25_000;
 /// What a page must not cause.
 const COMPLAINTS: [&str; 3] = ["Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"];
 
