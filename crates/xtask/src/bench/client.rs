@@ -180,7 +180,7 @@ fn counts(metrics: &str) -> BTreeMap<&'static str, f64> {
 
 fn round_trips(log: &Path) -> anyhow::Result<Vec<u64>> {
     let text = fs::read_to_string(log)?;
-    let lines = text.lines().filter(|line| line.contains("\"round completed\""));
+    let lines = text.lines().filter(|line| line.contains(r#""message":"round completed""#));
     lines
         .map(|line| {
             let line: Value = serde_json::from_str(line)?;
