@@ -146,3 +146,44 @@ fn record(outcome: &Outcome, options: Options, own_host: &OwnHost, metrics: &Met
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::round::failure::Failure;
+
+    const OPTIONS: Options = Options {
+        connect_timeout: Duration::from_secs(3),
+        reply_timeout: Duration::from_secs(3),
+        stall_threshold: Duration::from_millis(1),
+        keep: false,
+        wanted: Wanted::ANY,
+    };
+
+    fn outcome(result: Result<Duration, Failure>, elapsed_ms: u64, disturbed: Option<Duration>) -> Outcome {
+        let elapsed = Duration::from_millis(elapsed_ms);
+        Outcome { resolve: None, address: None, connect: None, result, elapsed, disturbed }
+    }
+
+    #[test]
+    fn a_control_round_that_fails_or_is_slow_puts_the_own_host_in_trouble_until_one_is_quick() {
+        let (own_host, metrics) = (OwnHost::default(), Metrics::register());
+        let quick = || Ok(Duration::from_micros(80));
+        let stall = Some(Duration::from_secs(1));
+        for (result, elapsed_ms, disturbed, in_trouble) in [
+            (quick(), 1, None, false),
+            (quick(), 300, None, false),
+            (quick(), 301, None, true),
+            // A disturbed round says nothing, either way.
+            (quick(), 1, stall, true),
+            (quick(), 1, None, false),
+            (Err(Failure::Closed), 1, stall, false),
+            (Err(Failure::Closed), 1, None, true),
+            (quick(), 1, None, false),
+        ] {
+            let outcome = outcome(result, elapsed_ms, disturbed);
+            record(&outcome, OPTIONS, &own_host, &metrics);
+            assert_eq!(own_host.is_in_trouble(), in_trouble, "{outcome:?}");
+        }
+    }
+}
