@@ -14,7 +14,7 @@ use cliente::round::reason::Reason;
 use protocol::Class;
 use servidor::Context;
 use support::{held, next, serve};
-use testkit::{DEADLINE, wait_until};
+use testkit::wait_until;
 
 const RATE: f64 = 200.0;
 const STALL: Duration = Duration::from_secs(1);
@@ -24,19 +24,7 @@ fn servidor() -> (SocketAddr, Arc<Context>) {
 }
 
 fn load(address: SocketAddr) -> Load {
-    Load {
-        address,
-        connections: 1,
-        pipeline: 1,
-        rate: None,
-        duration: Duration::from_millis(300),
-        requests: None,
-        warmup: Duration::ZERO,
-        keep: true,
-        threads: 1,
-        connect_timeout: DEADLINE,
-        reply_timeout: DEADLINE,
-    }
+    Load { duration: Duration::from_millis(300), ..support::load(address) }
 }
 
 fn measure(load: &Load) -> Outcome {

@@ -23,19 +23,7 @@ fn bench(settings: &[&str], target: SocketAddr, arguments: &[&str]) -> (Output, 
 }
 
 fn open_loop(address: SocketAddr, rate: f64, duration: Duration) -> Load {
-    Load {
-        address,
-        connections: 1,
-        pipeline: 1,
-        rate: Some(rate),
-        duration,
-        requests: None,
-        warmup: Duration::ZERO,
-        keep: true,
-        threads: 1,
-        connect_timeout: DEADLINE,
-        reply_timeout: DEADLINE,
-    }
+    Load { rate: Some(rate), duration, ..support::load(address) }
 }
 
 fn reply_timeouts(outcome: &Outcome) -> u64 {

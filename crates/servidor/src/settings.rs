@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use daemon::open_files::allow_open_files;
-use daemon::settings::{ClaimError, Count, List, MetricsListen, Networks, Period, Program, Value};
+use daemon::settings::{ClaimError, Count, List, MetricsListen, Networks, Period, Program};
 
 /// All settings of `servidor`.
 pub type Settings = daemon::settings::Settings<Own>;
@@ -81,22 +81,4 @@ pub enum Overload {
     Refuse,
 }
 
-impl Value for Overload {
-    const EXPECTED: &'static str = "wait or refuse";
-    const SUGGESTIONS: &'static [&'static str] = &["wait", "refuse"];
-
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "wait" => Ok(Self::Wait),
-            "refuse" => Ok(Self::Refuse),
-            _ => Err(format!("expected {}", Self::EXPECTED)),
-        }
-    }
-
-    fn to_toml(&self) -> String {
-        match self {
-            Self::Wait => "\"wait\"".to_owned(),
-            Self::Refuse => "\"refuse\"".to_owned(),
-        }
-    }
-}
+daemon::choice!(Overload, "wait or refuse", Wait = "wait", Refuse = "refuse");

@@ -12,8 +12,8 @@ use daemon::settings::{ClaimError, Period, Program, Value as _};
 
 pub use self::flags::{Limited, limited};
 use self::flags::{add_flags, implied};
-pub use self::values::{AddressFamily, Addresses, Buckets, Connection, Detail, SourceAddress, Targets};
-use crate::resolve::Wanted;
+pub use self::values::{Addresses, Buckets, Connection, Detail, SourceAddress, Targets};
+use crate::resolve::{Family, Wanted};
 use crate::round::Options;
 use crate::targets::file::TargetFile;
 use crate::targets::labels::{Labelled, Labels};
@@ -61,7 +61,7 @@ daemon::settings! {
         connection: Connection = "fresh", Live;
         /// Which addresses of a name are used. With `any`, both families take turns, 250 ms apart, and the first that
         /// accepts is used: RFC 8305.
-        address_family: AddressFamily = "any", Live;
+        address_family: Family = "any", Live;
         /// Whether a target is the `first` of its name's addresses that accepts, or `all` of them: then each address is a
         /// target of its own, whose `server` is `host:port/address`, and they come and go as the name changes.
         addresses: Addresses = "first", Live;
@@ -147,7 +147,7 @@ impl Own {
     /// Which addresses may be used.
     pub fn wanted(&self) -> Wanted {
         Wanted {
-            family: self.address_family.0,
+            family: self.address_family,
             source: self.source_address.0,
             max_age: self.resolve_max_age.get(),
         }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use daemon::choice;
 use daemon::metrics::histogram::{Bounds, MAX_BUCKETS};
 use daemon::settings::{List, Value};
 
@@ -18,32 +19,9 @@ pub enum Connection {
     Kept,
 }
 
-/// The family that addresses must have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressFamily(pub(super) Family);
+choice!(Connection, "fresh or kept", Fresh = "fresh", Kept = "kept");
 
-impl Value for AddressFamily {
-    const EXPECTED: &'static str = "any, ipv4 or ipv6";
-    const SUGGESTIONS: &'static [&'static str] = &["any", "ipv4", "ipv6"];
-
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "any" => Ok(Self(Family::Any)),
-            "ipv4" => Ok(Self(Family::Ipv4)),
-            "ipv6" => Ok(Self(Family::Ipv6)),
-            _ => Err(format!("expected {}", Self::EXPECTED)),
-        }
-    }
-
-    fn to_toml(&self) -> String {
-        let text = match self.0 {
-            Family::Any => "any",
-            Family::Ipv4 => "ipv4",
-            Family::Ipv6 => "ipv6",
-        };
-        format!("{text:?}")
-    }
-}
+choice!(Family, "any, ipv4 or ipv6", Any = "any", Ipv4 = "ipv4", Ipv6 = "ipv6");
 
 /// Which addresses of a name are probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,25 +32,7 @@ pub enum Addresses {
     All,
 }
 
-impl Value for Addresses {
-    const EXPECTED: &'static str = "first or all";
-    const SUGGESTIONS: &'static [&'static str] = &["first", "all"];
-
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "first" => Ok(Self::First),
-            "all" => Ok(Self::All),
-            _ => Err(format!("expected {}", Self::EXPECTED)),
-        }
-    }
-
-    fn to_toml(&self) -> String {
-        match self {
-            Self::First => r#""first""#.to_owned(),
-            Self::All => r#""all""#.to_owned(),
-        }
-    }
-}
+choice!(Addresses, "first or all", First = "first", All = "all");
 
 /// The address that rounds are made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,26 +55,6 @@ impl Value for SourceAddress {
     }
 }
 
-impl Value for Connection {
-    const EXPECTED: &'static str = "fresh or kept";
-    const SUGGESTIONS: &'static [&'static str] = &["fresh", "kept"];
-
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "fresh" => Ok(Self::Fresh),
-            "kept" => Ok(Self::Kept),
-            _ => Err(format!("expected {}", Self::EXPECTED)),
-        }
-    }
-
-    fn to_toml(&self) -> String {
-        match self {
-            Self::Fresh => r#""fresh""#.to_owned(),
-            Self::Kept => r#""kept""#.to_owned(),
-        }
-    }
-}
-
 /// How many series a target has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
@@ -124,25 +64,7 @@ pub enum Detail {
     Compact,
 }
 
-impl Value for Detail {
-    const EXPECTED: &'static str = "full or compact";
-    const SUGGESTIONS: &'static [&'static str] = &["full", "compact"];
-
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "full" => Ok(Self::Full),
-            "compact" => Ok(Self::Compact),
-            _ => Err(format!("expected {}", Self::EXPECTED)),
-        }
-    }
-
-    fn to_toml(&self) -> String {
-        match self {
-            Self::Full => r#""full""#.to_owned(),
-            Self::Compact => r#""compact""#.to_owned(),
-        }
-    }
-}
+choice!(Detail, "full or compact", Full = "full", Compact = "compact");
 
 /// The upper bounds of a histogram's buckets.
 #[derive(Clone, Debug, PartialEq, Eq)]

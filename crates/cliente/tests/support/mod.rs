@@ -9,7 +9,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
+use cliente::bench::Load;
 use protocol::{Number, answer};
 use serde_json::Value;
 use testkit::{DEADLINE, Daemon, wait_until};
@@ -38,6 +40,23 @@ pub(crate) const REASONS: [&str; 10] = [
     "server_error",
     "other",
 ];
+
+/// A closed loop of 200 ms on one kept connection.
+pub(crate) fn load(address: SocketAddr) -> Load {
+    Load {
+        address,
+        connections: 1,
+        pipeline: 1,
+        rate: None,
+        duration: Duration::from_millis(200),
+        requests: None,
+        warmup: Duration::ZERO,
+        keep: true,
+        threads: 1,
+        connect_timeout: DEADLINE,
+        reply_timeout: DEADLINE,
+    }
+}
 
 /// Starts a server that hands its connections to `handle`, one after the other, each with its first request.
 pub(crate) fn serve(handle: impl FnMut(Asked) + Send + 'static) -> SocketAddr {
@@ -131,8 +150,7 @@ impl Asked {
 
     /// Breaks the connection.
     pub(crate) fn reset(self) {
-        let linger =
-            socket2::SockRef::from(self.stream.get_ref()).set_linger(Some(std::time::Duration::ZERO));
+        let linger = socket2::SockRef::from(self.stream.get_ref()).set_linger(Some(Duration::ZERO));
         linger.expect("a TCP socket");
     }
 }

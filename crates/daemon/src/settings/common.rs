@@ -166,27 +166,7 @@ pub enum LogFormat {
     Text,
 }
 
-impl Value for LogFormat {
-    const EXPECTED: &'static str = "auto, json or text";
-    const SUGGESTIONS: &'static [&'static str] = &["auto", "json", "text"];
-
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "json" => Ok(Self::Json),
-            "text" => Ok(Self::Text),
-            _ => Err(expected::<Self>()),
-        }
-    }
-
-    fn to_toml(&self) -> String {
-        quoted(match self {
-            Self::Auto => "auto",
-            Self::Json => "json",
-            Self::Text => "text",
-        })
-    }
-}
+crate::choice!(LogFormat, "auto, json or text", Auto = "auto", Json = "json", Text = "text");
 
 /// How many threads serve clients, or make rounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

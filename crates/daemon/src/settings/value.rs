@@ -38,6 +38,30 @@ pub trait Value: Sized + Clone + PartialEq {
     fn to_toml(&self) -> String;
 }
 
+/// Implements [`Value`] for an enum: `Type, "what is expected", Variant = "word", ...`.
+#[macro_export]
+macro_rules! choice {
+    ($Type:ty, $expected:literal, $($Variant:ident = $word:literal),+) => {
+        impl $crate::settings::Value for $Type {
+            const EXPECTED: &'static str = $expected;
+            const SUGGESTIONS: &'static [&'static str] = &[$($word),+];
+
+            fn parse(text: &str) -> Result<Self, String> {
+                match text {
+                    $( $word => Ok(Self::$Variant), )+
+                    _ => Err(concat!("expected ", $expected).to_owned()),
+                }
+            }
+
+            fn to_toml(&self) -> String {
+                match self {
+                    $( Self::$Variant => concat!("\"", $word, "\"").to_owned(), )+
+                }
+            }
+        }
+    };
+}
+
 /// Quotes `text` for TOML.
 pub(super) fn quoted(text: &str) -> String {
     format!("{text:?}")
