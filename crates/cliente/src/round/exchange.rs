@@ -11,7 +11,7 @@ use super::deadline::within;
 use super::failure::Failure;
 use super::steps::Progress;
 
-/// How long the server may take to close its side after us. A server that does not is left alone; that is no failure.
+/// How long the server may take to close its side after us. A server that does not is left alone, without a failure.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// A right reply.

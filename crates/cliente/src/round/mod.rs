@@ -196,7 +196,7 @@ impl Session {
         Ok(Kept { stream, address })
     }
 
-    /// Takes the kept connection, unless the server has ended it meanwhile: that is no failure.
+    /// Takes the kept connection, unless the server has ended it meanwhile, which is not a failure.
     ///
     /// The socket itself is asked: the runtime may not know yet of a FIN that has arrived.
     fn reuse(&mut self, options: Options) -> Result<Option<Kept>, Failure> {

@@ -107,7 +107,7 @@ pub trait Section: Clone + PartialEq + Send + Sync + 'static {
         Vec::new()
     }
 
-    /// The same settings with the contents of [`Section::files`] as they are by now.
+    /// The same settings, with the current contents of [`Section::files`].
     ///
     /// # Errors
     ///
