@@ -1,6 +1,7 @@
 //! Logs why the published ports of a container do not work.
 
-use std::fs;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 /// Docker creates this file in each container.
@@ -14,21 +15,29 @@ pub(crate) fn explain_loopback() {
     if !Path::new(MARK).exists() {
         return;
     }
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
-    if tables.iter().flat_map(|table| table.lines()).all(|line| !listens_beyond_loopback(line)) {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(File::open);
+    if !tables.into_iter().flatten().any(|table| has_listener_beyond_loopback(BufReader::new(table))) {
         let hint = "published ports lead to the container's own address: use --network host, or let listen and \
                     metrics-listen be 0.0.0.0:PORT, and allow and metrics-allow the networks of the clients";
         tracing::info!(hint, "listening on loopback only");
     }
 }
 
-/// Whether a line of the table shows a socket that listens on an address other than loopback.
-fn listens_beyond_loopback(line: &str) -> bool {
+/// Whether a socket in `table` listens on an address other than loopback.
+///
+/// The kernel lists listeners first. What comes after them is not read: with many connections that takes seconds.
+fn has_listener_beyond_loopback(table: impl BufRead) -> bool {
+    let lines = table.lines().skip(1).map_while(Result::ok);
+    let mut listeners = lines.map_while(|line| listener(&line).map(is_loopback));
+    listeners.any(|is_loopback| !is_loopback)
+}
+
+/// The address of the socket in this line, if it listens.
+fn listener(line: &str) -> Option<&str> {
     let mut fields = line.split_whitespace().skip(1);
-    let (Some(local), Some(_remote), Some(state)) = (fields.next(), fields.next(), fields.next()) else {
-        return false;
-    };
-    state == LISTEN && !is_loopback(local.split(':').next().unwrap_or_default())
+    let local = fields.next()?;
+    let state = fields.nth(1)?;
+    if state == LISTEN { local.split(':').next() } else { None }
 }
 
 /// The kernel prints an address as hexadecimal words of 32 bits, in the processor's byte order.
@@ -43,7 +52,20 @@ fn is_loopback(address: &str) -> bool {
 
 #[cfg(all(test, target_endian = "little"))]
 mod tests {
+    use std::fmt::Write as _;
+    use std::io::Read as _;
+
     use super::*;
+
+    const HEADER: &str = "  sl  local_address rem_address   st tx_queue rx_queue";
+
+    fn table(sockets: &[(&str, &str)]) -> String {
+        let mut table = HEADER.to_owned();
+        for (local, state) in sockets {
+            write!(table, "\n   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000").unwrap();
+        }
+        table
+    }
 
     #[test]
     fn only_listeners_beyond_loopback_count() {
@@ -57,9 +79,17 @@ mod tests {
             ("00000000000000000000000000000000:22B8", "0A", true),
             ("000080FE00000000FF57A8C001000000:22B8", "0A", true),
         ] {
-            let line = format!("   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000");
-            assert_eq!(listens_beyond_loopback(&line), expected, "{line}");
+            let table = table(&[("0100007F:0016", "0A"), (local, state)]);
+            assert_eq!(has_listener_beyond_loopback(table.as_bytes()), expected, "{table}");
         }
-        assert!(!listens_beyond_loopback("  sl  local_address rem_address   st tx_queue rx_queue"));
+        assert!(!has_listener_beyond_loopback(HEADER.as_bytes()));
+    }
+
+    #[test]
+    fn the_table_is_read_only_as_far_as_there_are_listeners() {
+        let listeners = table(&[("0100007F:22B8", "0A"), ("0100007F:C001", "06")]) + "\n";
+        let mut table = listeners.as_bytes().chain("connections".as_bytes());
+        assert!(!has_listener_beyond_loopback(&mut table));
+        assert_eq!(table.into_inner().1, b"connections");
     }
 }
