@@ -1,9 +1,9 @@
 //! Notices when this process was kept from running while a round was under way.
 //!
-//! Such a time is not the server's: the process was stopped, frozen or throttled, or it waited for a processor. While a phase of a
-//! round is under way, a timer is set that should wake the thread of the rounds again and again, soon at first and then more and
-//! more seldom. If the thread runs only after the timer was due, it was kept from running, but for the time that it used
-//! the processor itself.
+//! Such a time is not the server's: the process was stopped, frozen or throttled, or it waited for a processor. While a round is
+//! under way, a timer is set that should wake the thread of the rounds again and again, soon after a phase has begun and then
+//! more and more seldom. If the thread runs only after the timer was due, it was kept from running, but for the time that it
+//! used the processor itself.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,7 +17,7 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// The first beat of a phase comes after so long, and no two beats are closer.
+/// The first beat of a phase comes after so long at most, and no two beats are closer.
 const FIRST_BEAT: Duration = Duration::from_micros(500);
 /// The beats of a long phase are never further apart.
 const LAST_BEAT: Duration = Duration::from_millis(100);
@@ -36,7 +36,11 @@ struct Inner {
     state: Mutex<State>,
 }
 
-/// A phase under way. Drop it, and nothing is measured.
+/// A round under way: the timer is set while there is one. Dropped at its end.
+#[derive(Debug)]
+pub struct Watch(StallMeter);
+
+/// A phase of a round. Drop it, and nothing is measured.
 #[derive(Debug)]
 pub struct Phase<'a> {
     meter: Option<&'a Inner>,
@@ -47,13 +51,15 @@ pub struct Phase<'a> {
 /// What is known about the thread; all times are of the monotonic clock.
 #[derive(Debug, Default)]
 struct State {
+    /// The number of rounds.
     under_way: usize,
     /// When the youngest phase began.
     youngest: Duration,
     /// When the next beat is due.
     due: Option<Duration>,
-    /// When the thread was last seen to run, and the processor time that it had used.
+    /// When the thread was last seen to run.
     seen: Duration,
+    /// The processor time that it had used when the timer was last set.
     used: Duration,
     /// The sum of all stalls.
     stalled: Duration,
@@ -94,17 +100,27 @@ impl StallMeter {
         }
     }
 
-    /// Begins a phase of a round.
+    /// Begins a round. Its phases are measured for as long as this is kept.
+    pub fn watch(&self) -> Watch {
+        if let Some(meter) = &self.0 {
+            meter.state().under_way += 1;
+        }
+        Watch(self.clone())
+    }
+
+    /// Begins a phase of a round that is [watched](StallMeter::watch).
     pub fn phase(&self) -> Phase<'_> {
         let begun = now();
         let Some(meter) = self.0.as_deref() else {
             return Phase { meter: None, begun, stalled: Duration::ZERO };
         };
         let mut state = meter.state();
-        let beat = state.begin(begun, used());
+        let beat = state.begin(begun, used);
         let stalled = state.stalled;
         drop(state);
-        meter.set_timer(beat);
+        if let Some(beat) = beat {
+            meter.set_timer(beat);
+        }
         Phase { meter: Some(meter), begun, stalled }
     }
 }
@@ -117,7 +133,7 @@ impl Phase<'_> {
         let elapsed = now.saturating_sub(self.begun);
         let Some(meter) = self.meter else { return (elapsed, None) };
         let mut state = meter.state();
-        state.see(now, used());
+        state.see(now, used);
         let stalled = state.stalled.saturating_sub(self.stalled);
         let deadline = self.begun + limit;
         let missed_deadline = state.last_stall.is_some_and(|(from, to)| from <= deadline && deadline <= to);
@@ -127,12 +143,12 @@ impl Phase<'_> {
     }
 }
 
-impl Drop for Phase<'_> {
+impl Drop for Watch {
     fn drop(&mut self) {
-        let Some(meter) = self.meter else { return };
-        let is_last = meter.state().end();
-        if is_last {
-            meter.set_timer(None);
+        let Some(meter) = &self.0.0 else { return };
+        let was_set = meter.state().end();
+        if was_set {
+            meter.set_timer(Duration::ZERO);
         }
     }
 }
@@ -144,16 +160,15 @@ impl Inner {
 
     fn beat(&self) {
         let mut state = self.state();
-        state.see(now(), used());
-        let beat = state.next_beat();
+        let beat = state.beat(now(), used);
         drop(state);
-        self.set_timer(beat);
+        if let Some(beat) = beat {
+            self.set_timer(beat);
+        }
     }
 
-    /// Sets the time of the next beat, or that there is none.
-    fn set_timer(&self, beat: Option<Duration>) {
-        // Zero disarms it; the monotonic clock began long ago.
-        let beat = beat.unwrap_or_default();
+    /// Sets the time of the next beat. Zero, when there is none, disarms it: the monotonic clock began long ago.
+    fn set_timer(&self, beat: Duration) {
         let it_value = Timespec {
             tv_sec: i64::try_from(beat.as_secs()).expect("the clock began at boot"),
             tv_nsec: beat.subsec_nanos().into(),
@@ -165,40 +180,46 @@ impl Inner {
 }
 
 impl State {
-    /// A phase begins at `now`; returns when the next beat is due.
-    fn begin(&mut self, now: Duration, used: Duration) -> Option<Duration> {
-        self.see(now, used);
-        self.under_way += 1;
+    /// A phase begins at `now`. Returns when the next beat is due, unless the timer is set to an earlier time already: it costs a
+    /// system call, so that the phases of a short round share one.
+    fn begin(&mut self, now: Duration, used: impl Fn() -> Duration) -> Option<Duration> {
+        self.see(now, &used);
         self.youngest = now;
-        self.next_beat()
+        let is_soon = self.due.is_some_and(|due| due <= now + FIRST_BEAT);
+        if is_soon { None } else { self.next_beat(used) }
     }
 
-    /// Whether the phase that ends was the last.
+    /// The timer has expired. Returns when the next beat is due.
+    fn beat(&mut self, now: Duration, used: impl Fn() -> Duration) -> Option<Duration> {
+        self.see(now, &used);
+        self.next_beat(used)
+    }
+
+    /// A round ends. Returns whether it was the last, and the timer is set.
     fn end(&mut self) -> bool {
         self.under_way -= 1;
-        if self.under_way == 0 {
-            self.due = None;
-        }
-        self.under_way == 0
+        self.under_way == 0 && self.due.take().is_some()
     }
 
-    fn next_beat(&mut self) -> Option<Duration> {
+    fn next_beat(&mut self, used: impl Fn() -> Duration) -> Option<Duration> {
         let wait = (self.seen.saturating_sub(self.youngest) / GROWTH).clamp(FIRST_BEAT, LAST_BEAT);
+        self.used = used();
         self.due = (self.under_way > 0).then(|| self.seen + wait);
         self.due
     }
 
     /// The thread runs at `now`, and has used so much processor time. If a beat is overdue, it did not run since it was last seen.
-    fn see(&mut self, now: Duration, used: Duration) {
+    fn see(&mut self, now: Duration, used: impl Fn() -> Duration) {
         if self.due.is_some_and(|due| now > due + TOLERANCE) {
+            let used = used();
             let stall = now.saturating_sub(self.seen).saturating_sub(used.saturating_sub(self.used));
+            self.used = used;
             self.stalled += stall;
             if !stall.is_zero() {
                 self.last_stall = Some((self.seen, now));
             }
         }
         self.seen = now;
-        self.used = used;
     }
 }
 
@@ -221,25 +242,40 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// A state in which a phase begins at a second.
+    /// The state at a second, when the first phase of the only round begins.
     fn begun() -> State {
-        let mut state = State::default();
-        state.begin(1000 * MS, Duration::ZERO);
+        let mut state = State { under_way: 1, ..State::default() };
+        let beat = state.begin(1000 * MS, || Duration::ZERO);
+        assert_eq!(beat, Some(1000 * MS + FIRST_BEAT));
         state
     }
 
     #[test]
     fn beats_come_when_the_youngest_phase_has_grown_by_a_quarter() {
         let mut state = begun();
-        assert_eq!(state.due, Some(1000 * MS + FIRST_BEAT));
         for (age, wait) in [(1, FIRST_BEAT), (4, MS), (100, 25 * MS), (10_000, LAST_BEAT)] {
-            state.see(1000 * MS + age * MS, Duration::ZERO);
-            assert_eq!(state.next_beat(), Some(state.seen + wait), "{age}");
+            let now = 1000 * MS + age * MS;
+            assert_eq!(state.beat(now, || Duration::ZERO), Some(now + wait), "{age}");
         }
-        state.begin(20_000 * MS, Duration::ZERO);
-        assert_eq!(state.due, Some(20_000 * MS + FIRST_BEAT));
+    }
+
+    #[test]
+    fn a_phase_sets_the_timer_only_if_the_next_beat_would_come_too_late() {
+        let mut state = begun();
+        assert_eq!(state.begin(1000 * MS + FIRST_BEAT / 2, || Duration::ZERO), None);
+        let late = 1100 * MS;
+        assert_eq!(state.beat(late, || Duration::ZERO), Some(late + late.saturating_sub(state.youngest) / 4));
+        assert_eq!(state.begin(late + MS, || Duration::ZERO), Some(late + MS + FIRST_BEAT));
+    }
+
+    #[test]
+    fn the_last_round_that_ends_disarms_the_timer() {
+        let mut state = begun();
+        state.under_way += 1;
         assert!(!state.end() && state.end());
-        assert_eq!(state.next_beat(), None);
+        assert_eq!(state.beat(1000 * MS + FIRST_BEAT, || Duration::ZERO), None);
+        state.under_way += 1;
+        assert!(!state.end(), "no phase had begun, so the timer was not set");
     }
 
     #[test]
@@ -254,7 +290,7 @@ mod tests {
             (5 * MS, 5 * MS, Duration::ZERO),
         ] {
             let mut state = begun();
-            state.see(at(seen), used);
+            state.see(at(seen), || used);
             assert_eq!(state.stalled, stalled, "seen after {seen:?}, used {used:?}");
             assert_eq!(state.last_stall, (!stalled.is_zero()).then(|| (at(Duration::ZERO), at(seen))));
         }
@@ -264,7 +300,8 @@ mod tests {
     fn sleeping_between_rounds_is_no_stall() {
         let mut state = begun();
         assert!(state.end());
-        state.begin(100_000 * MS, Duration::ZERO);
+        state.under_way += 1;
+        state.begin(100_000 * MS, || Duration::ZERO);
         assert_eq!(state.stalled, Duration::ZERO);
     }
 

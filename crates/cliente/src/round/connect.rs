@@ -24,8 +24,8 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 pub(crate) async fn find(target: &Target, connect_timeout: Duration) -> Result<SocketAddr, Failure> {
     let mut look_up = Resolver::of_this_host().look_up(target.endpoint(), Wanted::ANY);
     resolve(&mut look_up, connect_timeout).await?;
-    let stream = connect(&mut look_up, None, connect_timeout, Steps::of(target)).await?;
-    stream.peer_addr().map_err(Failure::Broken)
+    let (address, _) = connect(&mut look_up, None, connect_timeout, Steps::of(target)).await?;
+    Ok(address)
 }
 
 /// Waits until there is an address to be tried.
@@ -34,16 +34,19 @@ pub(super) async fn resolve(look_up: &mut LookUp, limit: Duration) -> Result<(),
     first.map_err(|_| Failure::ResolveTimeout(limit))?.map_err(Failure::Resolve)
 }
 
-/// Tries the addresses, all under one deadline. Those that are found meanwhile join in.
+/// Tries the addresses, all under one deadline. Those that are found meanwhile join in. Returns the one that accepted.
 pub(super) async fn connect(
     look_up: &mut LookUp,
     source: Option<IpAddr>,
     limit: Duration,
     steps: Steps<'_>,
-) -> Result<TcpStream, Failure> {
+) -> Result<(SocketAddr, TcpStream), Failure> {
     let mut attempts = Attempts::within(limit);
     match within(limit, race(look_up, source, steps, &mut attempts)).await {
-        Ok(Some(stream)) => stream.set_nodelay(true).map(|()| stream).map_err(Failure::Broken),
+        Ok(Some((address, stream))) => match stream.set_nodelay(true) {
+            Ok(()) => Ok((address, stream)),
+            Err(error) => Err(Failure::Broken(error)),
+        },
         Ok(None) | Err(_) => Err(Failure::Connect(attempts)),
     }
 }
@@ -54,7 +57,7 @@ async fn race(
     source: Option<IpAddr>,
     steps: Steps<'_>,
     attempts: &mut Attempts,
-) -> Option<TcpStream> {
+) -> Option<(SocketAddr, TcpStream)> {
     let mut under_way = FuturesUnordered::new();
     let mut next = Instant::now();
     loop {
@@ -68,7 +71,7 @@ async fn race(
         select! {
             biased;
             Some((number, address, result)) = under_way.next() => match result {
-                Ok(stream) => return Some(stream),
+                Ok(stream) => return Some((address, stream)),
                 Err(error) => {
                     steps.not_connected(address, &error);
                     attempts.fail(number, error);

@@ -119,6 +119,7 @@ impl Session {
     /// Makes one round with `number`.
     pub async fn round(&mut self, number: Number, options: Options) -> Outcome {
         let begun = Instant::now();
+        let _watch = self.stalls.watch();
         let mut measured = Measured::default();
         let result = self.ask(&number, options, &mut measured).await;
         if result.is_err() {
@@ -186,8 +187,7 @@ impl Session {
         if let Err(Failure::Connect(attempts)) = &stream {
             measured.address = attempts.address();
         }
-        let stream = stream?;
-        let address = stream.peer_addr().map_err(Failure::Broken)?;
+        let (address, stream) = stream?;
         measured.connect = Some(elapsed);
         steps.connected(address);
         self.wanted = options.wanted;
