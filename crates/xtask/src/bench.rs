@@ -69,7 +69,8 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let mut report = String::new();
     if only != Some("servidor") {
         let cliente = build(&["cliente"], "release")?.remove(0);
-        report.push_str(&client::measure(&bench.folder, &cliente, &servidor)?);
+        let bare = compile("epoll_probe", &bench.folder)?;
+        report.push_str(&client::measure(&bench.folder, &bare, &cliente, &servidor)?);
     }
     if only != Some("cliente") {
         report.push_str(&measure_servers(&bench, &contenders, quick)?);

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -31,10 +31,19 @@ struct Case {
     logs_rounds: bool,
 }
 
+/// A right round, by its log line.
+struct Round {
+    ended: SystemTime,
+    /// In microseconds.
+    round_trip: u64,
+}
+
 /// What a case came to.
 struct Figures {
     /// Of right rounds, in microseconds, in ascending order.
     round_trips: Vec<u64>,
+    /// The same of those that ended during a scrape.
+    while_scraped: Vec<u64>,
     /// The share of one processor.
     processor: f64,
     resident: u64,
@@ -44,7 +53,7 @@ struct Figures {
 }
 
 /// Measures everything, and returns a Markdown table.
-pub(crate) fn measure(folder: &Path, cliente: &Path, servidor: &Path) -> anyhow::Result<String> {
+pub(crate) fn measure(folder: &Path, bare: &Path, cliente: &Path, servidor: &Path) -> anyhow::Result<String> {
     let port = free_address()?.port();
     let _servidor = start_servidor(folder, servidor, port)?;
     let second = Duration::from_secs(1);
@@ -55,14 +64,18 @@ pub(crate) fn measure(folder: &Path, cliente: &Path, servidor: &Path) -> anyhow:
     let one = run(1, second, true)?;
     let thousand = run(1000, second, true)?;
     let plain = run(1000, second, false)?;
+    let bare = bare_processor(bare, port)?;
     let many = run(10_000, 10 * second, false)?;
     let mut table = String::from("| `cliente` | |\n|---|---|\n");
     let mut row = |name: &str, figure: String| writeln!(table, "| {name} | {figure} |");
-    row("round trip, one target at 1 s: p50, p99", quantiles(&one))?;
-    row("round trip, 1,000 targets at 1 s: p50, p99", quantiles(&thousand))?;
+    row("round trip, one target at 1 s: p50, p99", quantiles(&one.round_trips))?;
+    row("round trip, 1,000 targets at 1 s: p50, p99", quantiles(&thousand.round_trips))?;
     let ratio = quantile(&thousand.round_trips, 0.5) / quantile(&one.round_trips, 0.5);
     row("ratio of the medians", format!("{ratio:.2}"))?;
+    row("the same of rounds during a scrape", quantiles(&thousand.while_scraped))?;
     row("1,000 targets at 1 s: processor time", format!("{:.1} % of one", plain.processor * 100.0))?;
+    row("the same rounds by a bare epoll loop", format!("{:.1} % of one", bare * 100.0))?;
+    row("ratio of the two", format!("{:.2}", plain.processor / bare))?;
     row("1,000 targets at 1 s: resident memory", format!("{:.1} MiB", mebibytes(plain.resident)))?;
     let scrape = plain.scrapes.iter().max().context("it was scraped")?;
     let kib = plain.scrape_bytes / 1024;
@@ -111,13 +124,14 @@ fn run(folder: &Path, cliente: &Path, port: u16, case: Case) -> anyhow::Result<F
     rest(case.interval + Duration::from_secs(1));
     let id = daemon.0.id();
     let before = (cpu_time(id)?, counts(&scrape(metrics)?));
-    let (mut scrapes, mut scrape_bytes) = (Vec::new(), 0);
+    let (mut scrapes, mut windows, mut scrape_bytes) = (Vec::new(), Vec::new(), 0);
     let begun = Instant::now();
     while begun.elapsed() < DURATION {
         rest(SCRAPES);
-        let asked = Instant::now();
+        let (asked, asked_at) = (Instant::now(), SystemTime::now());
         scrape_bytes = scrape(metrics)?.len();
         scrapes.push(asked.elapsed());
+        windows.push(asked_at..SystemTime::now());
     }
     let elapsed = begun.elapsed();
     let processor = cpu_time(id)?.saturating_sub(before.0).as_secs_f64() / elapsed.as_secs_f64();
@@ -125,9 +139,16 @@ fn run(folder: &Path, cliente: &Path, port: u16, case: Case) -> anyhow::Result<F
     let after = counts(&scrape(metrics)?);
     drop(daemon);
     let counts = after.into_iter().map(|(name, count)| (name, count - before.1[name])).collect();
-    let mut round_trips = round_trips(&log)?;
-    round_trips.sort_unstable();
-    Ok(Figures { round_trips, processor, resident, scrapes, scrape_bytes, counts })
+    let rounds = rounds(&log)?;
+    let sorted = |is_counted: &dyn Fn(&Round) -> bool| {
+        let mut round_trips: Vec<u64> =
+            rounds.iter().filter(|round| is_counted(round)).map(|round| round.round_trip).collect();
+        round_trips.sort_unstable();
+        round_trips
+    };
+    let round_trips = sorted(&|_| true);
+    let while_scraped = sorted(&|round| windows.iter().any(|window| window.contains(&round.ended)));
+    Ok(Figures { round_trips, while_scraped, processor, resident, scrapes, scrape_bytes, counts })
 }
 
 /// One server for all addresses of the loopback network.
@@ -178,15 +199,30 @@ fn counts(metrics: &str) -> BTreeMap<&'static str, f64> {
     ])
 }
 
-fn round_trips(log: &Path) -> anyhow::Result<Vec<u64>> {
+fn rounds(log: &Path) -> anyhow::Result<Vec<Round>> {
     let text = fs::read_to_string(log)?;
     let lines = text.lines().filter(|line| line.contains(r#""message":"round completed""#));
     lines
         .map(|line| {
             let line: Value = serde_json::from_str(line)?;
-            line["round_trip_us"].as_u64().context("a round trip")
+            let ended = humantime::parse_rfc3339(line["timestamp"].as_str().context("a timestamp")?)?;
+            Ok(Round { ended, round_trip: line["round_trip_us"].as_u64().context("a round trip")? })
         })
         .collect()
+}
+
+/// The share of a processor that a loop in C needs for the rounds of 1,000 targets at 1 s.
+fn bare_processor(program: &Path, port: u16) -> anyhow::Result<f64> {
+    let mut command = Command::new(program);
+    command.args([&port.to_string(), "1000"]).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut probe = Running(command.spawn().context("cannot start the bare loop")?);
+    rest(Duration::from_secs(2));
+    let (begun, before) = (Instant::now(), cpu_time(probe.0.id())?);
+    rest(DURATION);
+    let used = cpu_time(probe.0.id())?.saturating_sub(before);
+    let elapsed = begun.elapsed();
+    anyhow::ensure!(probe.0.try_wait()?.is_none(), "the bare loop has ended");
+    Ok(used.as_secs_f64() / elapsed.as_secs_f64())
 }
 
 #[expect(
@@ -200,7 +236,7 @@ fn quantile(sorted: &[u64], quantile: f64) -> f64 {
     sorted.get(index.round() as usize).map_or(f64::NAN, |&value| value as f64)
 }
 
-fn quantiles(Figures { round_trips, .. }: &Figures) -> String {
+fn quantiles(round_trips: &[u64]) -> String {
     let [p50, p99] = [0.5, 0.99].map(|part| quantile(round_trips, part));
     format!("{p50:.0} µs, {p99:.0} µs ({} rounds)", round_trips.len())
 }
