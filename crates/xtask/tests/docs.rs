@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use testkit::docs::{Document, READMES, read};
 
-const DOCS: [&str; 7] = [
+const DOCS: [&str; 8] = [
     "README.md",
     "README.pt-BR.md",
     "ARCHITECTURE.md",
@@ -13,7 +13,9 @@ const DOCS: [&str; 7] = [
     "CONTRIBUTING.md",
     "SECURITY.md",
     "CHANGELOG.md",
+    PROMISES,
 ];
+const PROMISES: &str = "docs/promises.md";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -66,7 +68,12 @@ fn links_between_files_lead_somewhere() {
         let links = Document::read(file).links;
         for link in links.iter().filter(|link| !link.contains("://") && !link.starts_with('#')) {
             let target = link.split('#').next().unwrap_or(link);
-            assert!(root().join(target).exists(), "{file} links to {target}, which is not there");
+            let target = Path::new(file).parent().expect("a file has a folder").join(target);
+            assert!(
+                root().join(&target).exists(),
+                "{file} links to {}, which is not there",
+                target.display()
+            );
             followed += 1;
         }
     }
@@ -98,4 +105,65 @@ fn an_instance_of_cliente_is_run_as_cliente_is() {
     let instance = shipped("cliente@").replace(" (%i)\n", "\n");
     let (_, instance) = instance.split_once("\n\n").expect("a comment, then the unit");
     assert_eq!(instance, service);
+}
+
+#[test]
+fn every_promise_has_a_test() {
+    let mut tests = 0;
+    for row in Document::read(PROMISES).tables.iter().flat_map(|table| &table.rows[1..]) {
+        let cell = row.last().expect("a row has cells");
+        assert!(cell.first().is_some_and(|path| is_source(path)), "{row:?} does not begin with a file");
+        let mut file = String::new();
+        for code in cell {
+            if is_source(code) {
+                file = read(&format!("crates/{code}"));
+            } else {
+                assert!(is_test(&file, code), "no test `{code}` in the file named before it: {row:?}");
+                tests += 1;
+            }
+        }
+    }
+    assert!(tests > 100, "only {tests} tests are named");
+}
+
+fn is_source(code: &str) -> bool {
+    code.contains('/') && [".rs", ".sh"].iter().any(|extension| code.ends_with(extension))
+}
+
+/// Whether the file has a test function of this name, or a check of this title.
+fn is_test(file: &str, name: &str) -> bool {
+    let lines: Vec<&str> = file.lines().map(str::trim).collect();
+    let is_function = |line: &&str| line.trim_start_matches("async ").starts_with(&format!("fn {name}("));
+    let function = lines.iter().position(is_function);
+    let attributes = |at: usize| lines[..at].iter().rev().take_while(|line| line.starts_with(['#', '/']));
+    function.is_some_and(|at| attributes(at).any(|line| line.contains("test]") || line.contains("test(")))
+        || lines.iter().any(|line| line.contains("check") && line.contains(name))
+}
+
+#[test]
+fn no_setting_is_without_a_test() {
+    let promises = Document::read(PROMISES).tables;
+    let first = |rows: &[Vec<Vec<String>>]| -> Vec<String> {
+        rows[1..].iter().filter_map(|row| row.first()?.first()).cloned().collect()
+    };
+    for daemon in ["servidor", "cliente"] {
+        let readme = Document::read("README.md").tables;
+        let settings = readme.iter().find(|table| table.marker == format!("{daemon} settings"));
+        let tests = promises.iter().find(|table| table.rows[0][0] == [daemon]).map(|table| &table.rows);
+        let settings = first(&settings.expect("a table of settings").rows);
+        assert_eq!(first(tests.expect("a table of promises")), settings, "settings of {daemon}");
+    }
+}
+
+#[test]
+fn nothing_that_is_defended_is_without_a_test() {
+    let (security, promises) = (read("SECURITY.md"), read(PROMISES));
+    let attacks = security.lines().skip_while(|line| *line != "| it | then |").skip(2);
+    let attacks: Vec<&str> = attacks.take_while(|line| !line.is_empty()).collect();
+    assert!(attacks.len() > 5, "the table of SECURITY.md");
+    for line in attacks {
+        let attack = line.split('|').nth(1).expect("a row has cells");
+        let is_row = |line: &str| line.split('|').nth(1) == Some(attack);
+        assert!(promises.lines().any(is_row), "{PROMISES} has no row `{attack}`");
+    }
 }

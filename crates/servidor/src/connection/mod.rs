@@ -101,6 +101,8 @@ impl<K: Kernel> Connection<K> {
     /// Reads at most once, so that others get their turn, unless it must finish.
     #[inline]
     pub(crate) fn serve(&mut self, env: &mut Environment<K>) -> Next {
+        #[cfg(feature = "simulation")]
+        crate::fail_point::reached("serve", self.record.peer.connection);
         let next = match self.finishes_for(env.drain) {
             Some(reason) => self.finish(reason, env),
             None if self.pending.is_some() => self.flush(env).map(|next| next.unwrap_or(WRITE)),

@@ -72,7 +72,7 @@ impl<K: Kernel> EventLoop<K> {
             }
             Message::Stop(drain) => {
                 #[cfg(feature = "simulation")]
-                crate::fail_point::reached("drain", self.connections.env.event_loop);
+                crate::fail_point::reached("drain", self.connections.env.event_loop as u64);
                 self.connections.env.drain = Some(drain);
                 self.connections.drain();
             }
