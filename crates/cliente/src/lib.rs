@@ -10,6 +10,7 @@
 pub mod bench;
 mod control;
 pub mod draw;
+mod hash;
 pub mod observe;
 mod page;
 pub mod probes;

@@ -126,8 +126,8 @@ async fn run(inputs: Inputs) -> Result<(), RunError> {
     let resolver = Resolver::of_this_host();
     let own_host = totals.own_host.clone();
     let observers = Observers { totals, started, report, own_host, schedule_delay: schedule_delay() };
-    let own = settings.borrow_and_update().own.clone();
-    let targets = own.targets();
+    let mut own = settings.borrow_and_update().own.clone();
+    let targets = own.choose(own.targets());
     let names = targets.iter().map(|labelled| labelled.target.as_str());
     let epoch = Epoch::at_first_of(names, Instant::now(), own.interval.get());
     let context = Context {
@@ -148,18 +148,18 @@ async fn run(inputs: Inputs) -> Result<(), RunError> {
     let mut probes = Probes::new(context);
     let mut expansion = Expansion::new(resolver);
     expansion.follow(&own);
-    probes.follow(&expansion.targets());
+    probes.follow(&own.choose(expansion.targets()));
     let ended = async {
         loop {
             select! {
                 biased;
                 Some(ended) = probes.next_end() => ended?,
                 Ok(()) = settings.changed() => {
-                    let own = settings.borrow_and_update().own.clone();
+                    own = settings.borrow_and_update().own.clone();
                     expansion.follow(&own);
-                    probes.follow(&expansion.targets());
+                    probes.follow(&own.choose(expansion.targets()));
                 }
-                () = expansion.changed() => probes.follow(&expansion.targets()),
+                () = expansion.changed() => probes.follow(&own.choose(expansion.targets())),
                 Some(ended) = control_rounds.join_next() => ended?,
                 else => return Ok(()),
             }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::hash::{fnv, mix};
+
 /// Where the ticks of all targets are counted from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch(Instant);
@@ -37,17 +39,7 @@ const START_TOLERANCE: Duration = Duration::from_secs(1);
 /// When `target` ticks within each interval: a hash of its name, so that targets do not tick together, and each ticks at the same
 /// phase after a restart or a reload.
 fn phase(target: &str, interval: Duration) -> Duration {
-    Duration::from_nanos_u128((interval.as_nanos() * u128::from(hash(target.as_bytes()))) >> 64)
-}
-
-/// FNV-1a, finished by the mixer of MurmurHash3, since FNV's upper bits hardly depend on the last bytes.
-fn hash(bytes: &[u8]) -> u64 {
-    let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let mixed = (fnv ^ (fnv >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    let mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    mixed ^ (mixed >> 33)
+    Duration::from_nanos_u128((interval.as_nanos() * u128::from(mix(fnv(target)))) >> 64)
 }
 
 /// The ticks of one target.

@@ -51,6 +51,8 @@ fn wrong_values_are_refused() {
         ("connect-timeout", "-1s", PERIOD),
         ("reply-timeout", "soon", PERIOD),
         ("drain-timeout", "0ms", PERIOD),
+        ("fan-out", "0", "expected a whole number from 1 to 1000, or all"),
+        ("node", "two words", "expected the name or address of this host, as the targets have it, or auto"),
         ("detail", "some", "expected full or compact"),
         ("buckets", "1ms,1ns", "\"1ns\": expected a duration from 1us to 1h, such as 500us, 20ms or 1s"),
         ("buckets", "2ms,1ms", "\"1ms\": expected a bound above the one before it"),
@@ -96,13 +98,20 @@ fn no_rounds_are_no_number_of_rounds() {
 fn the_settings_in_force_are_shown() {
     let output = cliente(
         &["--check-config", "--target", "[::1]:8888", "--target", "servidor.example:9"],
-        &[("CLIENTE_INTERVAL", "90s"), ("CLIENTE_CONNECTION", ""), ("CLIENTE_BUCKETS", "1ms,2000ms")],
+        &[
+            ("CLIENTE_INTERVAL", "90s"),
+            ("CLIENTE_CONNECTION", ""),
+            ("CLIENTE_BUCKETS", "1ms,2000ms"),
+            ("CLIENTE_FAN_OUT", "10"),
+        ],
     );
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         stdout(&output),
         "target = [\"[::1]:8888\", \"servidor.example:9\"]\n\
          target-file = \"\"\n\
+         fan-out = 10\n\
+         node = \"auto\"\n\
          interval = \"1m 30s\"\n\
          connection = \"fresh\"\n\
          address-family = \"any\"\n\
@@ -272,7 +281,7 @@ fn the_default_file_says_what_is_the_default() {
     let from_file = cliente(&["--check-config", "--config", file.to_str().expect("UTF-8")], &[]);
     assert_eq!(from_file.status.code(), Some(0), "{}\n{uncommented}", stderr(&from_file));
     assert_eq!(stdout(&from_file), stdout(&cliente(&["--check-config"], &[])));
-    assert_eq!(uncommented.lines().count(), 21);
+    assert_eq!(uncommented.lines().count(), 23);
 }
 
 #[test]

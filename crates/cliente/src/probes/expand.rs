@@ -33,7 +33,7 @@ pub(crate) struct Expansion {
 pub fn at_start(own: &Own) -> Vec<Labelled> {
     let mut targets = own.targets();
     targets.retain(|labelled| own.addresses == Addresses::First || !labelled.target.is_name());
-    targets
+    own.choose(targets)
 }
 
 impl Expansion {

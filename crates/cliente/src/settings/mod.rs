@@ -12,11 +12,12 @@ use daemon::settings::{ClaimError, Period, Program, Value as _};
 
 pub use self::flags::{Limited, limited};
 use self::flags::{add_flags, implied};
-pub use self::values::{Addresses, Buckets, Connection, Detail, SourceAddress, Targets};
+pub use self::values::{Addresses, Buckets, Connection, Detail, FanOut, Node, SourceAddress, Targets};
 use crate::resolve::{Family, Wanted};
 use crate::round::Options;
 use crate::targets::file::TargetFile;
 use crate::targets::labels::{Labelled, Labels};
+use crate::targets::subset;
 use crate::targets::target::Target;
 
 /// The name of the daemon, and the part of its command line that is its own.
@@ -53,6 +54,13 @@ daemon::settings! {
         /// targets. The file is read again when it changes; one that is wrong changes nothing. With a file, `target` has no
         /// default.
         target_file: TargetFile = "", Live;
+        /// How many of the targets this client probes; `all`, or a number, for fleets in which every host has a client. Which
+        /// ones depends on the names of the client and of the targets: each target is probed by about as many clients, and
+        /// when one comes or goes only a few clients choose another. A client does not choose its own host.
+        fan_out: FanOut = "all", Live;
+        /// The name of this client for `fan-out`: that of its host, or its address, as the other clients' targets have it.
+        /// `auto` is the host's name.
+        node: Node = "auto", Live;
         /// From one round's start to the next, at a fixed rate. Ticks that fall due while the target's last round
         /// runs, or that are a whole interval late, are skipped and counted.
         interval: Period = "10s", Live;
@@ -105,9 +113,11 @@ daemon::settings! {
         let targets = settings.targets();
         let files_of =
             |labelled: &Labelled| if labelled.target.is_name() { FILES_OF_A_NAME } else { FILES_OF_AN_ADDRESS };
-        let (most, targets) = (targets.iter().map(files_of).sum::<u64>(), targets.len());
+        let (most, targets) = (targets.iter().map(files_of).sum::<u64>(), targets.len() as u64);
+        let fan_out = settings.fan_out.0.map_or(u64::MAX, |fan_out| fan_out.get().into());
+        let (most, targets) = (most.min(fan_out.saturating_mul(FILES_OF_A_NAME)), targets.min(fan_out));
         // Hardly ever do all targets need more than one file at once.
-        let least = targets as u64 + OTHER_FILES;
+        let least = targets + OTHER_FILES;
         allow_open_files_between(least, most + OTHER_FILES).map_err(|error| ClaimError { setting: "target and target-file", value: format!("{targets} targets"), error })
     }
 }
@@ -119,6 +129,14 @@ impl Own {
         let labelled = |target: &Target| Labelled { target: target.clone(), labels: Arc::clone(&labels) };
         let unlabelled = self.target.as_slice().iter().map(labelled);
         unlabelled.chain(self.target_file.targets().iter().cloned()).collect()
+    }
+
+    /// Those of `targets` that this client probes.
+    pub(crate) fn choose(&self, targets: Vec<Labelled>) -> Vec<Labelled> {
+        match self.fan_out.0 {
+            Some(fan_out) => subset::choose(&self.node.name(), fan_out, targets),
+            None => targets,
+        }
     }
 
     /// What is wrong with `target` and `target-file` together.

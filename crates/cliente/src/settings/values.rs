@@ -1,11 +1,13 @@
 //! The values that settings of `cliente` can have.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use daemon::choice;
 use daemon::metrics::histogram::{Bounds, MAX_BUCKETS};
 use daemon::settings::{List, Value};
+use rustix::system::uname;
 
 use crate::resolve::Family;
 use crate::targets::target::Target;
@@ -52,6 +54,58 @@ impl Value for SourceAddress {
     fn to_toml(&self) -> String {
         let text = self.0.map_or_else(|| "none".to_owned(), |address| address.to_string());
         format!("{text:?}")
+    }
+}
+
+/// How many of the targets are probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FanOut(pub(super) Option<NonZeroU32>);
+
+impl Value for FanOut {
+    const EXPECTED: &'static str = "a whole number from 1 to 1000, or all";
+    const SUGGESTIONS: &'static [&'static str] = &["all"];
+    const BARE: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self(None));
+        }
+        let number = text.parse().ok().filter(|number: &NonZeroU32| number.get() <= 1000);
+        number.map(|number| Self(Some(number))).ok_or_else(|| format!("expected {}", Self::EXPECTED))
+    }
+
+    fn to_toml(&self) -> String {
+        self.0.map_or_else(|| "\"all\"".to_owned(), |number| number.to_string())
+    }
+}
+
+/// The name of this client among those of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node(Option<String>);
+
+impl Node {
+    /// The name that was given, or the host's.
+    pub fn name(&self) -> String {
+        let host = || uname().nodename().to_string_lossy().into_owned();
+        self.0.clone().unwrap_or_else(host)
+    }
+}
+
+impl Value for Node {
+    const EXPECTED: &'static str = "the name or address of this host, as the targets have it, or auto";
+    const SUGGESTIONS: &'static [&'static str] = &["auto"];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        const MAX_LENGTH: usize = 253;
+        let is_allowed = |byte: u8| byte.is_ascii_graphic();
+        if text.is_empty() || text.len() > MAX_LENGTH || !text.bytes().all(is_allowed) {
+            return Err(format!("expected {}", Self::EXPECTED));
+        }
+        Ok(Self((text != "auto").then(|| text.to_owned())))
+    }
+
+    fn to_toml(&self) -> String {
+        format!("{:?}", self.0.as_deref().unwrap_or("auto"))
     }
 }
 

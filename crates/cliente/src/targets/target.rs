@@ -57,6 +57,16 @@ impl Target {
         &self.endpoint
     }
 
+    /// The name or the address of its host; the name of a service.
+    pub(crate) fn host(&self) -> String {
+        match &self.endpoint {
+            Endpoint::Address(address) => address.ip().to_string(),
+            Endpoint::Zoned { address, .. } => address.to_string(),
+            Endpoint::Name { host, .. } => host.clone(),
+            Endpoint::Service(name) => name.clone(),
+        }
+    }
+
     /// Whether it may have several addresses.
     pub fn is_name(&self) -> bool {
         matches!(self.endpoint, Endpoint::Name { .. } | Endpoint::Service(_))
