@@ -62,7 +62,8 @@ mod tests {
     fn table(sockets: &[(&str, &str)]) -> String {
         let mut table = HEADER.to_owned();
         for (local, state) in sockets {
-            write!(table, "\n   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000").unwrap();
+            write!(table, "\n   0: {local} 00000000:0000 {state} 00000000:00000000 00:00000000")
+                .expect("a string has room");
         }
         table
     }

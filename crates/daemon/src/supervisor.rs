@@ -1,6 +1,6 @@
 //! Supervises a running daemon: signals, reloads, the watchdog, and the upkeep of logs and metrics.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +24,9 @@ use crate::systemd::watchdog::{Ticks, Watchdog};
 /// The last quarter of a drain's time starts only when the rest has passed. So connections still get some time if the process
 /// was suspended meanwhile.
 const LAST_TURN: u32 = 4;
+
+/// The service manager is told that a stop may take so much longer than its own time limit.
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// What a daemon reports about itself.
 pub trait Supervised: Send + Sync {
@@ -142,8 +145,36 @@ impl<D: Supervised> Supervisor<D> {
     ///
     /// If one of `tasks` ends or panics. None of them should.
     pub async fn until_stop(&mut self, tasks: &mut JoinSet<()>) -> Result<(), TaskError> {
+        self.run(tasks, pending()).await
+    }
+
+    /// Announces a stop that begins after `delay`, and is over after `patience` more. Until then all goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Supervisor::until_stop`].
+    pub async fn announce_stop(
+        &mut self,
+        delay: Duration,
+        patience: Duration,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<(), TaskError> {
+        if delay.is_zero() {
+            return Ok(());
+        }
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(delay_ms, "stop announced");
+        self.phase.send_replace(Phase::Stopping);
+        self.notifier.stopping(delay + patience + NOTICE);
+        self.run(tasks, sleep(delay)).await
+    }
+
+    /// Runs until `end`, or until a stop is requested.
+    async fn run(&mut self, tasks: &mut JoinSet<()>, end: impl Future<Output = ()>) -> Result<(), TaskError> {
+        tokio::pin!(end);
         loop {
             tokio::select! {
+                () = &mut end => return Ok(()),
                 request = self.requests.next() => match request {
                     Request::Stop => return Ok(()),
                     Request::Reload => self.reload(),
@@ -162,7 +193,7 @@ impl<D: Supervised> Supervisor<D> {
     /// Waits for `work` to end, at most `patience`. Returns whether it did.
     pub async fn drain(&mut self, patience: Duration, work: impl Future<Output = ()>) -> bool {
         self.phase.send_replace(Phase::Stopping);
-        self.notifier.stopping(patience + Duration::from_secs(1));
+        self.notifier.stopping(patience + NOTICE);
         let ended = self.drain_until(patience, work).await;
         // The last second's suppressed events are summed up too.
         self.do_upkeep();

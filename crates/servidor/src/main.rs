@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use daemon::http::{server, site};
@@ -77,13 +78,23 @@ async fn serve(
         tasks.spawn(server::serve(socket, Arc::new(site)));
     }
     supervisor.ready();
-    let stop = serving.until_stop(supervisor.until_stop(&mut tasks), in_force.clone()).await;
+    let until_stop = async {
+        supervisor.until_stop(&mut tasks).await?;
+        let (delay, patience) = stop_times(&in_force.borrow().own);
+        supervisor.announce_stop(delay, patience, &mut tasks).await
+    };
+    let stop = serving.until_stop(until_stop, in_force.clone()).await;
 
-    let patience = in_force.borrow().own.drain_timeout.get();
+    let (_, patience) = stop_times(&in_force.borrow().own);
     tracing::info!(connections = context.limit.active(), "draining");
     serving.stop(patience);
     let mut drained = Ok(());
     supervisor.drain(patience, async { drained = serving.ended().await }).await;
     context.log_stopped();
     Ok(stop.and(drained)?)
+}
+
+/// How long a stop is announced before it begins, and how long it may take from then on.
+fn stop_times(own: &Own) -> (Duration, Duration) {
+    (own.stop_delay.get(), own.drain_timeout.get())
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use daemon::open_files::allow_open_files;
-use daemon::settings::{ClaimError, Count, List, MetricsListen, Networks, Period, Program};
+use daemon::settings::{ClaimError, Count, Delay, List, MetricsListen, Networks, Period, Program};
 
 /// All settings of `servidor`.
 pub type Settings = daemon::settings::Settings<Own>;
@@ -44,6 +44,9 @@ daemon::settings! {
         line_timeout: Period = "5s", Live;
         /// How long a peer may take none of its replies. While it takes them, at 1 KiB/s or more, it may go on.
         write_timeout: Period = "5s", Live;
+        /// How long the server goes on serving after it was asked to stop, while `/-/ready` says that it is not ready: so
+        /// that whoever sends it clients can send them elsewhere. Then the connections drain.
+        stop_delay: Delay = "0s", Live;
         /// How long a stop waits for connections. Keep it below the clients' patience.
         drain_timeout: Period = "2s", Live;
     }

@@ -22,7 +22,7 @@ pub use print::{default_config, effective_config};
 pub use source::{Given, Source};
 pub use start::{Defaults, Extra, Implied, Program, REVISION, Start, VERSION, command, schema, start};
 pub use suggestions::Suggestions;
-pub use value::{Count, List, Period, Value};
+pub use value::{Count, Delay, List, Period, Value};
 
 use std::path::PathBuf;
 

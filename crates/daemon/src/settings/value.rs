@@ -108,6 +108,30 @@ impl Value for Period {
     }
 }
 
+/// A time span that may be zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Delay(Duration);
+
+impl Delay {
+    /// The span.
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl Value for Delay {
+    const EXPECTED: &'static str = "a duration from 0s to 365days, such as 500ms, 10s or 1m";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let duration = humantime::parse_duration(text).ok();
+        duration.filter(|duration| *duration <= Period::LONGEST).map(Self).ok_or_else(expected::<Self>)
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&humantime::format_duration(self.0).to_string())
+    }
+}
+
 /// A whole number from `MIN` to `MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count<const MIN: u32, const MAX: u32>(u32);
