@@ -43,6 +43,13 @@ impl Networks {
         let peer = peer.to_canonical();
         self.as_slice().iter().any(|network| network.contains(&peer))
     }
+
+    /// Whether they are all addresses, of IPv4 and of IPv6.
+    pub fn contains_all(&self) -> bool {
+        let of_length_0 = || self.as_slice().iter().filter(|network| network.prefix_len() == 0);
+        of_length_0().any(|network| network.addr().is_ipv4())
+            && of_length_0().any(|network| network.addr().is_ipv6())
+    }
 }
 
 /// Names of this host, if any.

@@ -1,7 +1,9 @@
-//! Accepts connections for all event loops. It needs a permit before it calls accept(2), so connections beyond the limit
-//! wait in the kernel's queue.
+//! Accepts connections for all event loops. Connections beyond the limit wait in the kernel's queue. Peers that `allow`
+//! excludes would fill that queue, so it is looked through, and the first allowed connections in it are held.
 
+use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,9 @@ use crate::settings::Overload;
 const PAUSE_AT_STOP: Duration = Duration::from_millis(10);
 /// How many connections the queue of a listener can hold. The kernel allows one more than the backlog of listen(2).
 const MAX_QUEUE: usize = BACKLOG.unsigned_abs() as usize + 1;
+/// How many allowed connections are held while all permits are taken. Those after them wait in the kernel's queue, and
+/// strangers may then fill it.
+const MAX_HELD: usize = 16;
 /// How long all permits must be taken before there is a warning.
 const FULL_BEFORE_WARNING: Duration = Duration::from_secs(1);
 
@@ -37,10 +42,17 @@ pub(crate) struct Listening<L> {
 /// See the module.
 pub(super) struct Acceptor<K: Kernel> {
     listeners: Vec<Listener<K>>,
+    /// Allowed connections without a permit, in the order of their arrival. Nothing is read from them.
+    held: VecDeque<Accepted<K>>,
     distributor: Distributor<K>,
+    /// Whether a connection was accepted in this turn. Others may wait behind it.
+    has_accepted: bool,
     /// Since when all permits have been taken, and whether there was a warning.
     full: Option<(Instant, bool)>,
 }
+
+/// A socket and the address of its peer.
+type Accepted<K> = (<K as Kernel>::Socket, SocketAddr);
 
 /// Gives each connection to the event loop that has the fewest.
 struct Distributor<K: Kernel> {
@@ -62,28 +74,33 @@ impl<K: Kernel> Acceptor<K> {
     /// Accepts from `listeners` for this event loop and `others`.
     pub(super) fn new(listeners: Vec<Listening<K::Listener>>, others: Vec<Handle<K>>) -> Self {
         let listeners = listeners.into_iter().map(Listener::new).collect();
-        Self { listeners, distributor: Distributor { others, last_connection: 0 }, full: None }
+        let distributor = Distributor { others, last_connection: 0 };
+        Self { listeners, held: VecDeque::new(), distributor, has_accepted: false, full: None }
     }
 
     /// A listener is ready: accepts one connection only, so that others get their turn.
     pub(super) fn serve(&mut self, index: usize, connections: &mut Connections<K>) -> io::Result<()> {
         let env = &mut connections.env;
-        // Since the kernel reported it, it may have been forgotten, or the last permit taken.
-        let listener =
-            self.listeners.get_mut(index).filter(|listener| listener.is_watched && may_accept(env));
+        // Since the kernel reported it, it may have been forgotten, the last permit taken, or the stop begun.
+        let may_accept = env.drain.is_none() && (may_admit(env) || self.may_hold(env));
+        let listener = self.listeners.get_mut(index).filter(|listener| listener.is_watched && may_accept);
         if let Some(listener) = listener
-            && let Some((socket, address)) = listener.accept(env)?
+            && let Some(accepted) = listener.accept(env)?
         {
-            self.distributor.admit(socket, address, connections);
+            self.has_accepted = true;
+            self.held.extend(allowed(accepted, env));
+            self.admit_held(connections);
         }
         Ok(())
     }
 
     /// Watches the listeners that can be accepted from, and no others. Call it at the end of each turn.
-    pub(super) fn settle(&mut self, env: &mut Environment<K>) {
-        let may_accept = may_accept(env);
+    pub(super) fn settle(&mut self, connections: &mut Connections<K>) {
+        self.admit_held(connections);
+        let env = &mut connections.env;
+        let may_accept = may_admit(env) || self.may_hold(env);
         // A listener that was watched in this turn would have been ready if a connection had been waiting.
-        let mut nobody_waits = may_accept;
+        let mut nobody_waits = may_accept && self.held.is_empty() && !mem::take(&mut self.has_accepted);
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             nobody_waits &= listener.is_watched;
             listener.paused_until = listener.paused_until.filter(|until| *until > env.now);
@@ -96,10 +113,32 @@ impl<K: Kernel> Acceptor<K> {
         self.report_full(nobody_waits, env);
     }
 
+    /// Judges held connections again, because the settings have changed.
+    pub(super) fn apply_settings(&mut self, env: &mut Environment<K>) {
+        let held = mem::take(&mut self.held).into_iter();
+        self.held = held.filter_map(|accepted| allowed(accepted, env)).collect();
+    }
+
+    /// Gives free permits to held connections. With `refuse`, those without a permit are refused.
+    fn admit_held(&mut self, connections: &mut Connections<K>) {
+        while !self.held.is_empty()
+            && may_admit(&connections.env)
+            && let Some(accepted) = self.held.pop_front()
+        {
+            self.distributor.admit(accepted, connections);
+        }
+    }
+
+    /// Whether a connection may be accepted although all permits are taken. Where everyone is allowed, the kernel's queue
+    /// has no strangers to look for.
+    fn may_hold(&self, env: &Environment<K>) -> bool {
+        self.held.len() < MAX_HELD && !env.settings.allow.contains_all()
+    }
+
     /// Warns when all permits have been taken for a while, and logs when no connection waits for one any more.
     fn report_full(&mut self, nobody_waits: bool, env: &Environment<K>) {
         let limit = env.context.limit.limit();
-        let is_full = env.settings.overload == Overload::Wait && !env.context.limit.has_free();
+        let is_full = is_full(env);
         match self.full {
             None if is_full => self.full = Some((env.now, false)),
             Some((since, false)) if is_full && env.now >= since + FULL_BEFORE_WARNING => {
@@ -120,22 +159,24 @@ impl<K: Kernel> Acceptor<K> {
     pub(super) fn next_deadline(&self, env: &Environment<K>) -> Option<Instant> {
         let paused = self.listeners.iter().filter_map(|listener| listener.paused_until);
         let full = match self.full {
-            _ if env.drain.is_some() => None,
+            Some(_) if env.drain.is_some() => None,
+            Some((since, false)) if is_full(env) => Some(since + FULL_BEFORE_WARNING),
+            Some(_) if is_full(env) => None,
             // The next wait shows whether a connection is waiting. It need not block.
             Some(_) if self.listeners.iter().all(|listener| listener.is_watched) => Some(env.now),
-            Some((since, false)) if !env.context.limit.has_free() => Some(since + FULL_BEFORE_WARNING),
             _ => None,
         };
         paused.chain(full).chain(env.drain.map(|drain| drain.forced)).min()
     }
 
-    /// At each turn of a stop: serves the connections that wait in the queues, even beyond the limit. Their handshakes are
-    /// complete, and closing the listener would reset them. The queue of a listener that outlives this process is left to
-    /// the successor.
+    /// At each turn of a stop: serves the connections that are held or wait in the queues, even beyond the limit. Their
+    /// handshakes are complete, and closing the listener would reset them. The queue of a listener that outlives this process
+    /// is left to the successor.
     ///
     /// Returns whether all listeners are closed.
     pub(super) fn drain(&mut self, drain: Drain, connections: &mut Connections<K>) -> bool {
-        let Self { listeners, distributor, .. } = self;
+        let Self { listeners, held, distributor, .. } = self;
+        held.drain(..).for_each(|accepted| distributor.admit(accepted, connections));
         let is_done = |listener: &mut Listener<K>| listener.drain(drain, distributor, connections);
         let done: Vec<_> = listeners.extract_if(.., is_done).collect();
         for listener in done {
@@ -164,7 +205,7 @@ impl<K: Kernel> Listener<K> {
     }
 
     fn forget(&mut self, env: &mut Environment<K>) {
-        if std::mem::take(&mut self.is_watched) {
+        if mem::take(&mut self.is_watched) {
             let forgotten = retry(|| env.kernel.forget_listener(&self.listening.socket));
             forgotten.expect("a watched listener can be forgotten");
         }
@@ -186,9 +227,11 @@ impl<K: Kernel> Listener<K> {
         self.paused_until = None;
         while !self.listening.outlives && self.accepted_at_stop < MAX_QUEUE {
             match self.accept(&mut connections.env) {
-                Ok(Some((socket, address))) => {
+                Ok(Some(accepted)) => {
                     self.accepted_at_stop += 1;
-                    distributor.admit(socket, address, connections);
+                    if let Some(accepted) = allowed(accepted, &mut connections.env) {
+                        distributor.admit(accepted, connections);
+                    }
                 }
                 // Out of files: connections that end meanwhile release theirs.
                 Ok(None) if self.paused_until.is_some() => {
@@ -206,13 +249,14 @@ impl<K: Kernel> Listener<K> {
     /// # Errors
     ///
     /// If it no longer listens. Only a restart can bind it again.
-    fn accept(&mut self, env: &mut Environment<K>) -> io::Result<Option<(K::Socket, SocketAddr)>> {
+    fn accept(&mut self, env: &mut Environment<K>) -> io::Result<Option<Accepted<K>>> {
         loop {
             let error = match retry(|| env.kernel.accept(&self.listening.socket)) {
                 Ok((socket, address)) => {
                     self.errors.reset();
                     // The time that accepting takes must not count as service time.
                     env.now = env.kernel.now();
+                    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                     return Ok(Some((socket, address)));
                 }
                 // Another process with the same listener was faster.
@@ -240,15 +284,9 @@ impl<K: Kernel> Listener<K> {
 }
 
 impl<K: Kernel> Distributor<K> {
-    /// Serves a new connection, here or in another event loop, or refuses or closes it.
-    fn admit(&mut self, socket: K::Socket, address: SocketAddr, connections: &mut Connections<K>) {
+    /// Serves a connection, here or in another event loop, or refuses it.
+    fn admit(&mut self, (socket, address): Accepted<K>, connections: &mut Connections<K>) {
         let env = &mut connections.env;
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        if !env.settings.allow.contains(address.ip()) {
-            refused(address, Refusal::NotAllowed, env);
-            env.kernel.close(socket);
-            return;
-        }
         if env.drain.is_none() && !env.context.limit.has_free() {
             refused(address, Refusal::Overload, env);
             connections.refuse(socket, &[protocol::BUSY, b"\n"].concat());
@@ -268,11 +306,24 @@ impl<K: Kernel> Distributor<K> {
     }
 }
 
-/// Whether a connection may be accepted, even if only to be refused. If not, the next released permit wakes this event loop.
-fn may_accept<K: Kernel>(env: &Environment<K>) -> bool {
-    env.settings.overload == Overload::Refuse
-        || env.context.limit.has_free()
-        || env.context.limit.await_free()
+/// The connection, unless its peer is not allowed: then it is closed.
+fn allowed<K: Kernel>((socket, address): Accepted<K>, env: &mut Environment<K>) -> Option<Accepted<K>> {
+    if env.settings.allow.contains(address.ip()) {
+        return Some((socket, address));
+    }
+    refused(address, Refusal::NotAllowed, env);
+    env.kernel.close(socket);
+    None
+}
+
+/// Whether all permits are taken, and connections have to wait for one.
+fn is_full<K: Kernel>(env: &Environment<K>) -> bool {
+    env.settings.overload == Overload::Wait && !env.context.limit.has_free()
+}
+
+/// Whether a connection need not wait: it is served, or refused. If not, the next released permit wakes this event loop.
+fn may_admit<K: Kernel>(env: &Environment<K>) -> bool {
+    !is_full(env) || env.context.limit.await_free()
 }
 
 fn refused<K: Kernel>(address: SocketAddr, reason: Refusal, env: &Environment<K>) {

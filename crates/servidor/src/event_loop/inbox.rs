@@ -64,10 +64,12 @@ impl<K: Kernel> EventLoop<K> {
             Message::LastConnection => self.source = Source::None,
             Message::Settings(settings) => {
                 // The limit changes together with `overload`, which decides what happens at the limit.
-                if let Source::Acceptor(_) = self.source {
-                    self.connections.env.context.limit.set_limit(settings.max_connections.as_usize());
+                let env = &mut self.connections.env;
+                env.settings = settings;
+                if let Source::Acceptor(acceptor) = &mut self.source {
+                    env.context.limit.set_limit(env.settings.max_connections.as_usize());
+                    acceptor.apply_settings(env);
                 }
-                self.connections.env.settings = settings;
                 self.connections.apply_settings();
             }
             Message::Stop(drain) => {

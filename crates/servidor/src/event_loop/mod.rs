@@ -104,7 +104,7 @@ impl<K: Kernel> EventLoop<K> {
     fn settle(&mut self) {
         let Source::Acceptor(acceptor) = &mut self.source else { return };
         let Some(drain) = self.connections.env.drain else {
-            return acceptor.settle(&mut self.connections.env);
+            return acceptor.settle(&mut self.connections);
         };
         if acceptor.drain(drain, &mut self.connections) {
             self.source = Source::None;

@@ -12,6 +12,7 @@ pub(super) const EXPECTED: &[(&str, &[&str])] = &[
     ("fault", FAULTS),
     ("accept error", ACCEPT_ERRORS),
     ("control", CONTROLS),
+    ("held", HELD),
     ("closed", CLOSE_REASONS),
     ("refused", &["refused: overload", "refused: not_allowed"]),
     ("end", ENDS),
@@ -34,7 +35,7 @@ const PEERS: &[&str] = &[
     "peer: over-long line",
     "peer: never closing",
     "peer: gone before accepted",
-    "peer: not allowed",
+    "peer: stranger",
 ];
 
 const FAULTS: &[&str] = &[
@@ -92,6 +93,14 @@ const CONTROLS: &[&str] = &[
     "stop: beyond the limit",
     "stop: out of descriptors",
     "stop: inherited queue kept",
+];
+
+const HELD: &[&str] = &[
+    "held: as many as may be",
+    "held: served",
+    "held: served at the stop",
+    "held: no longer allowed",
+    "held: refused",
 ];
 
 pub(super) const CLOSE_REASONS: &[&str] = &[

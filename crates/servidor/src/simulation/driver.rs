@@ -226,7 +226,7 @@ impl Threads {
         let changes = [
             ("reload", true),
             ("reload: timeouts", times(&old) != times(rules)),
-            ("reload: allow", old.allows_guests != rules.allows_guests),
+            ("reload: allow", old.allows_guests != rules.allows_guests || old.allows_all != rules.allows_all),
             ("reload: max-connections", old.max_connections != rules.max_connections),
             ("reload: overload", old.refuses != rules.refuses),
         ];

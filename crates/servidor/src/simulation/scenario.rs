@@ -22,6 +22,8 @@ pub(super) struct Scenario {
     pub(super) stop_at: u64,
     /// Peers connect until then.
     pub(super) busy_until: u64,
+    /// One in so many peers is of a network that is not allowed unless all are.
+    pub(super) strangers: u64,
     pub(super) cost: u64,
     pub(super) batch: usize,
 }
@@ -75,6 +77,7 @@ impl Scenario {
             reloads,
             stop_at,
             busy_until,
+            strangers: if theme == Theme::Crowded { 2 } else { 8 },
             cost: choices.magnitude(200, 20 * MICROSECOND),
             batch: *choices.pick(&[256, 256, 1, 2, 7, 32]),
         }
@@ -181,6 +184,7 @@ fn rules(choices: &mut Choices, theme: Theme) -> Rules {
         max_connections,
         refuses,
         allows_guests: choices.one_in(2),
+        allows_all: choices.one_in(8),
         unterminated_wait,
         idle_timeout: choices.magnitude(20 * MILLISECOND, 60 * SECOND),
         line_timeout,
@@ -203,6 +207,9 @@ fn changed(choices: &mut Choices, rules: &Rules) -> Rules {
     }
     if choices.one_in(2) {
         changed.allows_guests = !rules.allows_guests;
+    }
+    if choices.one_in(8) {
+        changed.allows_all = !rules.allows_all;
     }
     if choices.one_in(3) {
         changed.max_connections = other.max_connections;
@@ -231,7 +238,11 @@ impl Rules {
 
     /// The same, as settings of the server.
     pub(super) fn own(&self, base: &Own) -> Arc<Own> {
-        let allow = if self.allows_guests { "127.0.0.0/8,::1,192.0.2.0/24" } else { "127.0.0.0/8,::1" };
+        let allow = match (self.allows_all, self.allows_guests) {
+            (true, _) => "0.0.0.0/0,::/0",
+            (false, true) => "127.0.0.0/8,::1,192.0.2.0/24",
+            (false, false) => "127.0.0.0/8,::1",
+        };
         Arc::new(Own {
             allow: value(allow),
             max_connections: value(&self.max_connections.to_string()),

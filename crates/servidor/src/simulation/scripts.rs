@@ -60,9 +60,10 @@ pub(super) fn populate(world: &mut World, scenario: &Scenario) {
             _ => choices.pick(&KINDS),
         };
         let steps = script(choices);
-        let (ip, is_excluded) = address(choices, number);
-        if is_excluded {
-            kind = "peer: not allowed";
+        let is_stranger = choices.one_in(scenario.strangers);
+        let ip = if is_stranger { strange_address(choices, number) } else { address(choices, number) };
+        if is_stranger {
+            kind = "peer: stranger";
         }
         let port = u16::try_from(1024 + number).expect("there are few peers");
         let mut link = Link::new(SocketAddr::new(ip, port));
@@ -76,16 +77,24 @@ pub(super) fn populate(world: &mut World, scenario: &Scenario) {
     }
 }
 
-/// The address of a peer, and whether it is never allowed.
-fn address(choices: &mut Choices, number: usize) -> (IpAddr, bool) {
+/// The address of a peer that is allowed always or sometimes.
+fn address(choices: &mut Choices, number: usize) -> IpAddr {
     let [high, low] = u16::try_from(number).expect("there are few peers").to_be_bytes();
-    match choices.below(16) {
-        0 => (Ipv4Addr::new(10, 0, high, low).into(), true),
-        1 => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), true),
-        2..=4 => (Ipv4Addr::new(192, 0, 2, low).into(), false),
-        5 => (Ipv4Addr::new(127, 0, high, low).to_ipv6_mapped().into(), false),
-        6 => (Ipv6Addr::LOCALHOST.into(), false),
-        _ => (Ipv4Addr::new(127, 0, high, low).into(), false),
+    match choices.below(14) {
+        0..=2 => Ipv4Addr::new(192, 0, 2, low).into(),
+        3 => Ipv4Addr::new(127, 0, high, low).to_ipv6_mapped().into(),
+        4 => Ipv6Addr::LOCALHOST.into(),
+        _ => Ipv4Addr::new(127, 0, high, low).into(),
+    }
+}
+
+/// The address of a peer that is allowed only where everyone is.
+fn strange_address(choices: &mut Choices, number: usize) -> IpAddr {
+    let [high, low] = u16::try_from(number).expect("there are few peers").to_be_bytes();
+    if choices.one_in(2) {
+        Ipv4Addr::new(10, 0, high, low).into()
+    } else {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()
     }
 }
 

@@ -37,6 +37,7 @@ fn rules() -> Rules {
         max_connections: 5,
         refuses: false,
         allows_guests: true,
+        allows_all: false,
         unterminated_wait: 300 * MILLISECOND,
         idle_timeout: 60 * SECOND,
         line_timeout: 5 * SECOND,
@@ -63,6 +64,7 @@ fn scenario(rules: Rules, stop_at: u64) -> Scenario {
         reloads: Vec::new(),
         stop_at: stop_at * MILLISECOND,
         busy_until: 0,
+        strangers: 1,
         cost: 1,
         batch: 256,
     }

@@ -1,5 +1,6 @@
 //! What is accepted: within the limit, in the order of the queue, and with the pauses after errors.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use rustix::io::Errno;
@@ -19,10 +20,16 @@ const PAUSE_AT_STOP: u64 = 10 * MILLISECOND;
 const MOST_IN_A_ROW: u32 = 16;
 /// How many connections are accepted from one listener after the stop began.
 pub(super) const MOST_AT_STOP: usize = 1025;
+/// How many connections are held while all permits are taken.
+pub(super) const MOST_HELD: usize = 16;
 
 /// What is known of the listeners.
 pub(super) struct Admission {
     pub(super) listeners: Vec<Accepting>,
+    /// Accepted connections of which the calls do not show that they are served or closed, in the order of their arrival.
+    waiting: Vec<usize>,
+    /// What became of held connections, for the coverage.
+    pub(super) held: BTreeMap<&'static str, u64>,
     /// A listener was shut down from outside: the event loop must fail.
     pub(super) failed: Option<usize>,
 }
@@ -37,6 +44,8 @@ pub(super) struct Accepting {
     /// Errors of one connection since the last success.
     in_a_row: u32,
     pub(super) accepted_at_stop: usize,
+    /// Whether a connection was accepted by an event loop that had been told of the stop.
+    accepted_after_told: bool,
     /// The last result of accept, and its time.
     pub(super) last: Option<(u64, Result<(), Errno>)>,
     pub(super) is_closed: bool,
@@ -49,10 +58,12 @@ impl Admission {
             paused_until: Moment { earliest: 0, latest: 0 },
             in_a_row: 0,
             accepted_at_stop: 0,
+            accepted_after_told: false,
             last: None,
             is_closed: false,
         };
-        Self { listeners: vec![accepting; listeners], failed: None }
+        let listeners = vec![accepting; listeners];
+        Self { listeners, waiting: Vec::new(), held: BTreeMap::new(), failed: None }
     }
 
     pub(super) fn turn_ends(&mut self, now: u64, me: usize) {
@@ -90,21 +101,62 @@ impl Oracle {
         accepting.in_a_row = 0;
         if knowledge.stop.is_some() {
             accepting.accepted_at_stop += 1;
+            accepting.accepted_after_told |= knowledge.was_told_to_stop();
         }
         let active = self.context.limit.active();
         if knowledge.stop.is_some() && active >= knowledge.newest().max_connections {
             coverage.count("stop: beyond the limit");
         }
         let clock = knowledge.clock;
+        let held = self.admission.waiting.len() - self.begun();
+        self.admission.waiting.push(link);
         self.open.push(link);
         let model = &mut self.models[link];
         (model.phase, model.active_before) = (Phase::Accepted, active);
         (model.quiet_since, model.silent_since) = (Moment::since(clock), clock);
         let waits = knowledge.possible().all(|rules| !rules.refuses);
         let most = knowledge.possible().map(|rules| rules.max_connections).max().unwrap_or(0);
-        if waits && knowledge.stop.is_none() && active >= most {
-            self.fail(now, format_args!("accepts {address} while {active} of {most} connections are served"));
+        let may_hold = held < MOST_HELD && knowledge.possible().any(|rules| !rules.allows_all);
+        if waits && knowledge.stop.is_none() && active >= most && !may_hold {
+            self.fail(
+                now,
+                format_args!("accepts {address} while {active} of {most} are served, and {held} held"),
+            );
         }
+    }
+
+    /// How many connections have a permit, by the metrics, of which the calls do not show it.
+    fn begun(&self) -> usize {
+        let begun = self.context.metrics.connections().saturating_sub(self.ledger.served);
+        self.admission.waiting.len().min(usize::try_from(begun).expect("there are few peers"))
+    }
+
+    /// At the end of a turn of the accepting loop: the connections that came first have the permits, the others are held.
+    pub(super) fn decide(&mut self, now: u64, me: usize) {
+        if me != 0 {
+            return;
+        }
+        while self.begun() > 0 {
+            let link = self.admission.waiting[0];
+            self.touch(me, link);
+            self.serve(now, me, link);
+        }
+        for link in &self.admission.waiting {
+            self.models[*link].phase = Phase::Held;
+        }
+        if self.admission.waiting.len() == MOST_HELD {
+            self.count_held("held: as many as may be");
+        }
+    }
+
+    fn count_held(&mut self, name: &'static str) {
+        *self.admission.held.entry(name).or_default() += 1;
+    }
+
+    /// A connection no longer waits. Returns whether it was held.
+    fn leaves(&mut self, link: usize) -> bool {
+        self.admission.waiting.retain(|waiting| *waiting != link);
+        self.models[link].phase == Phase::Held
     }
 
     pub(in crate::simulation) fn accept_failed(
@@ -168,6 +220,16 @@ impl Oracle {
 
     /// The calls show that a connection is served.
     pub(super) fn serve(&mut self, now: u64, me: usize, link: usize) {
+        let place = self.admission.waiting.iter().position(|waiting| *waiting == link);
+        if place.is_some_and(|place| place >= self.begun()) {
+            self.fail_at(now, link, format_args!("is served before others that came earlier"));
+        }
+        if self.leaves(link) {
+            let Knowledge { turn_began: earliest, stop, .. } = self.loops[0];
+            let model = &mut self.models[link];
+            (model.quiet_since, model.silent_since) = (Moment::since(earliest), earliest);
+            self.count_held(if stop.is_some() { "held: served at the stop" } else { "held: served" });
+        }
         self.models[link].phase = Phase::Serving;
         self.ledger.served += 1;
         let knowledge = &self.loops[0];
@@ -189,6 +251,9 @@ impl Oracle {
 
     /// The calls show that a connection is refused for overload.
     pub(super) fn refuse(&mut self, now: u64, me: usize, link: usize) {
+        if self.leaves(link) {
+            self.count_held("held: refused");
+        }
         self.models[link].phase = Phase::Refused;
         self.models[link].wire.refuse();
         self.ledger.refused += 1;
@@ -206,6 +271,9 @@ impl Oracle {
 
     /// The calls show that a connection is closed at once.
     pub(super) fn exclude(&mut self, now: u64, me: usize, link: usize) {
+        if self.leaves(link) {
+            self.count_held("held: no longer allowed");
+        }
         self.models[link].phase = Phase::NotAllowed;
         self.ledger.not_allowed += 1;
         let address = self.models[link].address;
@@ -246,7 +314,7 @@ impl Oracle {
                 format_args!("listener {listener} is closed, which resets {waiting} in its queue"),
             );
         }
-        if inherited && accepting.accepted_at_stop > 0 && self.loops[accepting.owner].knows_stop {
+        if inherited && accepting.accepted_after_told {
             self.fail(now, format_args!("the queue of the inherited listener {listener} is not left alone"));
         }
     }

@@ -41,7 +41,7 @@ impl Oracle {
         self.touch(me, link);
         let phase = self.models[link].phase;
         match phase {
-            Phase::Accepted => self.exclude(now, me, link),
+            Phase::Accepted | Phase::Held => self.exclude(now, me, link),
             Phase::Serving => self.ends(now, me, link, Way::Finish),
             Phase::Refused if self.models[link].pending() > 0 && !self.models[link].has_failed => {
                 self.fail_at(now, link, format_args!("is refused without being told"));
@@ -88,7 +88,7 @@ impl Oracle {
             );
         }
         match self.models[link].phase {
-            Phase::Accepted => self.exclude(now, me, link),
+            Phase::Accepted | Phase::Held => self.exclude(now, me, link),
             Phase::Serving => {
                 self.ends(now, me, link, Way::Close);
                 if resets && !self.models[link].has_failed {
@@ -116,7 +116,7 @@ impl Oracle {
     ) {
         self.touch(me, link);
         match self.models[link].phase {
-            Phase::Accepted => self.exclude(now, me, link),
+            Phase::Accepted | Phase::Held => self.exclude(now, me, link),
             Phase::Serving => {
                 if self.makes_room(me, link) {
                     coverage.count("stalled connection made room");

@@ -41,7 +41,7 @@ impl Oracle {
     fn called(&mut self, now: u64, me: usize, link: usize) {
         self.touch(me, link);
         match self.models[link].phase {
-            Phase::Accepted => self.serve(now, me, link),
+            Phase::Accepted | Phase::Held => self.serve(now, me, link),
             Phase::Absent | Phase::Closed => {
                 self.fail_at(now, link, format_args!("is used when it is not open"));
             }
@@ -109,8 +109,8 @@ impl Oracle {
     /// The server offers these bytes to the kernel.
     pub(in crate::simulation) fn sending(&mut self, now: u64, me: usize, link: usize, bytes: &[u8]) {
         self.touch(me, link);
-        let is_busy = self.models[link].phase == Phase::Accepted && bytes == busy();
-        if is_busy {
+        let may_be_refused = matches!(self.models[link].phase, Phase::Accepted | Phase::Held);
+        if may_be_refused && bytes == busy() {
             self.refuse(now, me, link);
         }
         if bytes.is_empty() {

@@ -92,6 +92,7 @@ impl Oracle {
     pub(in crate::simulation) fn cover(&self, coverage: &mut Coverage) {
         coverage.count_times("refused: overload", self.ledger.refused);
         coverage.count_times("refused: not_allowed", self.ledger.not_allowed);
+        self.admission.held.iter().for_each(|(name, times)| coverage.count_times(name, *times));
     }
 
     /// Compares the census of an event loop with what has happened.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use self::admission::Admission;
 use self::ledger::Ledger;
-use self::model::{Model, Phase};
+use self::model::Model;
 pub(crate) use self::rules::Rules;
 use self::rules::{Knowledge, Stop};
 use super::trace::Time;
@@ -128,18 +128,16 @@ impl Oracle {
     /// Events of this turn happened no later than now.
     pub(super) fn turn_ends(&mut self, now: u64, me: usize) {
         self.admission.turn_ends(now, me);
+        self.decide(now, me);
         for link in std::mem::take(&mut self.touched[me]) {
-            self.settle(now, me, link);
+            self.settle(now, link);
         }
         self.loops[me].turn_ends();
         self.check_room(now, me);
     }
 
     /// The end of a turn for one of its connections.
-    fn settle(&mut self, now: u64, me: usize, link: usize) {
-        if self.models[link].phase == Phase::Accepted {
-            self.serve(now, me, link);
-        }
+    fn settle(&mut self, now: u64, link: usize) {
         let model = &mut self.models[link];
         model.quiet_since.turn_ends(now);
         model.line_began.turn_ends(now);

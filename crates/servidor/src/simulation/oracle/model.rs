@@ -63,6 +63,8 @@ pub(super) enum Phase {
     Absent,
     /// Accepted. The calls have not shown yet what happens to it.
     Accepted,
+    /// Accepted while all permits were taken: it waits for one, and nothing is done with it.
+    Held,
     /// Being served: it has a permit.
     Serving,
     /// Sent `ERRO ocupado`.

@@ -1,7 +1,7 @@
 //! What must be done before every event loop waits with nothing ready.
 
 use super::Oracle;
-use super::admission::MOST_AT_STOP;
+use super::admission::{MOST_AT_STOP, MOST_HELD};
 use super::exchange::time_for;
 use super::model::{Model, Phase};
 use super::rules::{Knowledge, SLACK, Stop};
@@ -26,6 +26,7 @@ impl Oracle {
                 Phase::Serving => serving_ends(model, knowledge),
                 // Undelivered bytes get the time that they take at the minimum rate.
                 Phase::Lingering => model.finished.latest + SECOND + time_for(MOST_QUEUED.min(model.sent)),
+                Phase::Held => self.held_until(model),
                 Phase::Accepted | Phase::Refused | Phase::NotAllowed => 0,
                 Phase::Absent | Phase::Closed => continue,
             };
@@ -44,6 +45,19 @@ impl Oracle {
         }
     }
 
+    /// A connection is held as long as it is allowed, and no permit is free.
+    fn held_until(&self, model: &Model) -> u64 {
+        let knowledge = &self.loops[0];
+        let rules = knowledge.newest();
+        let is_full = self.count_all(Phase::Serving) >= rules.max_connections;
+        let is_right = is_full && !rules.refuses && !knowledge.knows_stop && rules.allows(model.address.ip());
+        if is_right { u64::MAX } else { 0 }
+    }
+
+    fn count_all(&self, phase: Phase) -> usize {
+        self.open.iter().filter(|link| self.models[**link].phase == phase).count()
+    }
+
     /// No connection waits in a queue that could be accepted.
     fn check_listener(&mut self, now: u64, index: usize, listener: &Listener, descriptors: usize) {
         let accepting = &self.admission.listeners[index];
@@ -60,14 +74,15 @@ impl Oracle {
             return;
         }
         let rules = knowledge.newest();
-        let open = self.open.iter().map(|link| &self.models[*link]);
-        let active = open.filter(|model| model.phase == Phase::Serving).count();
-        if rules.refuses || active < rules.max_connections {
+        let (active, held) = (self.count_all(Phase::Serving), self.count_all(Phase::Held));
+        // They may be strangers, who must keep no allowed peer out.
+        let may_be_held = !rules.allows_all && held < MOST_HELD;
+        if rules.refuses || active < rules.max_connections || may_be_held {
             let most = rules.max_connections;
             self.fail(
                 now,
                 format_args!(
-                    "{waiting} wait in the queue of listener {index}, and {active} of {most} are served"
+                    "{waiting} wait in the queue of listener {index}, {active} of {most} are served, {held} are held"
                 ),
             );
         }

@@ -11,6 +11,8 @@ pub(crate) struct Rules {
     pub(crate) refuses: bool,
     /// Whether 192.0.2.0/24 is in `allow`, in addition to loopback.
     pub(crate) allows_guests: bool,
+    /// Whether `allow` has all networks.
+    pub(crate) allows_all: bool,
     pub(crate) unterminated_wait: u64,
     pub(crate) idle_timeout: u64,
     pub(crate) line_timeout: u64,
@@ -21,6 +23,7 @@ pub(crate) struct Rules {
 impl Rules {
     pub(super) fn allows(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
+            _ if self.allows_all => true,
             IpAddr::V4(address) => {
                 let [first, second, third, _] = address.octets();
                 first == 127 || (self.allows_guests && [first, second, third] == [192, 0, 2])
@@ -100,6 +103,11 @@ impl Knowledge {
 
     pub(super) fn acknowledge(&mut self) {
         self.acknowledged = Some((self.rules.len(), self.stop.is_some()));
+    }
+
+    /// Whether it has received the stop, in this turn or before.
+    pub(super) fn was_told_to_stop(&self) -> bool {
+        self.knows_stop || self.acknowledged.is_some_and(|(_, stop)| stop)
     }
 
     pub(super) fn turn_ends(&mut self) {
