@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::start;
-use testkit::{DEADLINE, Daemon, Metrics, Peer, scrape, scrape_until};
+use testkit::{DEADLINE, Daemon, Metrics, Peer, scrape, scrape_until, wait_until};
 
 /// Five peers, each of which has been served once and stays.
 fn five_served(address: SocketAddr) -> Vec<Peer> {
@@ -186,4 +186,40 @@ fn the_soft_limit_of_open_files_is_raised_for_all_permits() {
     assert_eq!(active(&metrics), 100);
     assert!(metrics.count("process_max_fds", &[]) > 100);
     assert_eq!(metrics.count("servidor_accept_errors_total", &[]), 0);
+}
+
+/// Connects, asks for one reply, and waits for no more.
+fn asking_once(address: SocketAddr) -> Peer {
+    let mut peer = Peer::connect(address);
+    peer.send("2\n");
+    peer.finish();
+    peer
+}
+
+#[test]
+fn a_long_queue_of_one_listener_leaves_permits_to_another() {
+    for busy in [0, 1] {
+        let listen = ["--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"];
+        let daemon = start(&[&listen[..], &["--allow", "0.0.0.0/0,::/0", "--max-connections", "1"]].concat());
+        wait_until("both listen", || daemon.lines_with("listening").len() == 2);
+        let lines = daemon.lines_with("listening");
+        let addresses = lines.iter().map(|line| line["address"].as_str().expect("text"));
+        let addresses: Vec<SocketAddr> = addresses.map(|text| text.parse().expect("an address")).collect();
+        let mut served = Peer::connect(addresses[busy]);
+        assert_eq!(served.ask("2\n"), "PAR\n");
+        let queue: Vec<Peer> = (0..5).map(|_| asking_once(addresses[busy])).collect();
+        let mut other = asking_once(addresses[1 - busy]);
+        drop(served);
+        assert_eq!(other.rest(), "PAR\n");
+        for mut peer in queue {
+            assert_eq!(peer.rest(), "PAR\n");
+        }
+        wait_until("all are logged", || daemon.lines_with("connection established").len() == 7);
+        let served = daemon.lines_with("connection established");
+        let place = served.iter().position(|line| line["peer"] == other.name().as_str());
+        assert!(
+            place.is_some_and(|place| (1..=2).contains(&place)),
+            "served as number {place:?} of {served:?}"
+        );
+    }
 }

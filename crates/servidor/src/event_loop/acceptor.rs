@@ -42,6 +42,8 @@ pub(crate) struct Listening<L> {
 /// See the module.
 pub(super) struct Acceptor<K: Kernel> {
     listeners: Vec<Listener<K>>,
+    /// The index after that of the listener whose connection was accepted last.
+    next: usize,
     /// Allowed connections without a permit, in the order of their arrival. Nothing is read from them.
     held: VecDeque<Accepted<K>>,
     distributor: Distributor<K>,
@@ -75,7 +77,7 @@ impl<K: Kernel> Acceptor<K> {
     pub(super) fn new(listeners: Vec<Listening<K::Listener>>, others: Vec<Handle<K>>) -> Self {
         let listeners = listeners.into_iter().map(Listener::new).collect();
         let distributor = Distributor { others, last_connection: 0 };
-        Self { listeners, held: VecDeque::new(), distributor, has_accepted: false, full: None }
+        Self { listeners, next: 0, held: VecDeque::new(), distributor, has_accepted: false, full: None }
     }
 
     /// A listener is ready: accepts one connection only, so that others get their turn.
@@ -87,7 +89,7 @@ impl<K: Kernel> Acceptor<K> {
         if let Some(listener) = listener
             && let Some(accepted) = listener.accept(env)?
         {
-            self.has_accepted = true;
+            (self.next, self.has_accepted) = (index + 1, true);
             self.held.extend(allowed(accepted, env));
             self.admit_held(connections);
         }
@@ -101,7 +103,10 @@ impl<K: Kernel> Acceptor<K> {
         let may_accept = may_admit(env) || self.may_hold(env);
         // A listener that was watched in this turn would have been ready if a connection had been waiting.
         let mut nobody_waits = may_accept && self.held.is_empty() && !mem::take(&mut self.has_accepted);
-        for (index, listener) in self.listeners.iter_mut().enumerate() {
+        // The kernel reports them in the order in which they are watched, and the first may take the only permit.
+        for offset in 0..self.listeners.len() {
+            let index = (self.next + offset) % self.listeners.len();
+            let listener = &mut self.listeners[index];
             nobody_waits &= listener.is_watched;
             listener.paused_until = listener.paused_until.filter(|until| *until > env.now);
             if !may_accept || listener.paused_until.is_some() {
