@@ -7,6 +7,7 @@ pub mod cgroup;
 mod daemon;
 pub mod dns;
 pub mod docs;
+pub mod hostile;
 mod http;
 mod namespace;
 mod peer;

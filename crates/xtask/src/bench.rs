@@ -3,12 +3,13 @@
 //! All servers are measured in turn, several times over, with the same generator on the other processor: what the
 //! machine does besides affects all alike. What counts is the server's processor time, not how long a run took.
 //!
-//! Then `cliente` is measured with one target and with many.
+//! Then `cliente` is measured with one target and with many, and an honest client beside hostile ones.
 
 mod cases;
 mod client;
 mod contender;
 mod flatness;
+mod hostile;
 mod load;
 mod plot;
 mod process;
@@ -39,13 +40,14 @@ struct Bench {
 
 pub(crate) fn command() -> clap::Command {
     let times = Arg::new("times").long("times").value_name("N").default_value("5");
-    let only = Arg::new("only").long("only").value_name("DAEMON").value_parser(["servidor", "cliente"]);
+    let only =
+        Arg::new("only").long("only").value_name("PART").value_parser(["servidor", "cliente", "hostile"]);
     let quick = Arg::new("quick").long("quick").action(ArgAction::SetTrue);
     clap::Command::new("bench")
         .about("Measure servidor against a bare epoll loop, redis and memcached, and cliente with many targets")
         .after_help("Writes bench.md and two plots into the folder bench of cargo's target folder. Needs cc, taskset and two processors.")
         .arg(times.value_parser(value_parser!(u8).range(1..)).help("Repetitions of everything"))
-        .arg(only.help("Measure one of the daemons"))
+        .arg(only.help("Measure one of the daemons, or servidor beside hostile peers"))
         .arg(quick.help("Fewer requests, no pause to count wake-ups, and no table of flatness"))
 }
 
@@ -67,12 +69,16 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let contenders = Contender::all(echo, &servidor);
     let only = matches.get_one::<String>("only").map(String::as_str);
     let mut report = String::new();
-    if only != Some("servidor") {
+    let is_wanted = |part| only.is_none_or(|only| only == part);
+    if is_wanted("hostile") {
+        report.push_str(&hostile::measure(&bench.folder, &servidor, bench.times, bench.haste)?);
+    }
+    if is_wanted("cliente") {
         let cliente = build(&["cliente"], "release")?.remove(0);
         let bare = compile("epoll_probe", &bench.folder)?;
         report.push_str(&client::measure(&bench.folder, &bare, &cliente, &servidor)?);
     }
-    if only != Some("cliente") {
+    if is_wanted("servidor") {
         report.push_str(&measure_servers(&bench, &contenders, quick)?);
     }
     fs::write(bench.folder.join("bench.md"), &report)?;

@@ -167,11 +167,12 @@ fn address(number: u32, port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, high, low], port))
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-struct Running(Child);
+/// A program that is killed when this is dropped.
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
