@@ -10,7 +10,7 @@ pub type Settings = daemon::settings::Settings<Own>;
 
 /// An epoll instance and a waker.
 const FILES_OF_AN_EVENT_LOOP: u64 = 2;
-/// All other open files except connections: listeners, the HTTP side, the log, lingering sockets.
+/// All other open files except connections with a permit: listeners, the HTTP side, the log, held and lingering sockets.
 const OTHER_FILES: u64 = 256;
 
 /// The command line of `servidor`.
@@ -32,8 +32,8 @@ daemon::settings! {
         allow: Networks = "127.0.0.0/8, ::1/128", Live;
         /// How many connections are served at the same time.
         max_connections: Count<1, 1_000_000> = "5", Live;
-        /// What happens to connections past the limit: with `wait` they queue in the kernel, and are served as places
-        /// come free; with `refuse` they are told `ERRO ocupado`, and closed.
+        /// What happens to connections past the limit: with `wait` they stay connected, and are served as places come
+        /// free; with `refuse` they are told `ERRO ocupado`, and closed.
         overload: Overload = "wait", Live;
         /// How long a first request without a line end is waited upon before it is taken for whole, as the original
         /// program's are. On paths with loss, raise it.
@@ -78,7 +78,7 @@ daemon::settings! {
 /// What happens to connections past the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overload {
-    /// They queue in the kernel.
+    /// They wait for a permit.
     Wait,
     /// They are sent `ERRO ocupado` and closed.
     Refuse,

@@ -214,3 +214,22 @@ impl Value for WorkerThreads {
         self.0.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_contain_all_if_they_have_all_addresses_of_both_families() {
+        for (text, expected) in [
+            ("0.0.0.0/0, ::/0", true),
+            ("::/0, 192.0.2.0/24, ::ffff:0.0.0.0/96", true),
+            ("0.0.0.0/0", false),
+            ("::/0", false),
+            ("0.0.0.0/1, ::/0", false),
+            ("127.0.0.0/8, ::1/128", false),
+        ] {
+            assert_eq!(Networks::parse(text).expect(text).contains_all(), expected, "{text}");
+        }
+    }
+}

@@ -16,6 +16,8 @@ const LAST_SEND: u64 = 12 * KIB;
 const MAX_STALLED: u64 = 128;
 const READ_SIZE: u64 = 16 * KIB;
 const WRITE_SIZE: u64 = 8 * KIB;
+/// How many connections wait for a permit outside of the kernel's queue. Nothing is sent to them.
+const MAX_HELD: u64 = 16;
 
 /// How many connections the shipped unit is for.
 pub(super) const CONNECTIONS: u64 = 3072;
@@ -27,7 +29,8 @@ pub(super) fn worst_case(connections: u64) -> u64 {
     // The kernel takes one packet more once the buffer is full; no packet is larger than half the buffer.
     let receiving = 2 * RECEIVE_BUFFER + RECEIVE_BUFFER;
     let stalled = MAX_STALLED.min(connections) * (READ_SIZE + WRITE_SIZE);
-    PROGRAM + connections * (CONNECTION + sending + receiving) + stalled
+    let held = MAX_HELD * (CONNECTION + receiving);
+    PROGRAM + connections * (CONNECTION + sending + receiving) + stalled + held
 }
 
 #[cfg(test)]
@@ -58,6 +61,7 @@ mod tests {
         assert_eq!(constant(environment, "READ_SIZE"), READ_SIZE);
         assert_eq!(constant(environment, "WRITE_SIZE"), WRITE_SIZE);
         assert_eq!(constant("crates/servidor/src/event_loop/connections.rs", "MAX_STALLED"), MAX_STALLED);
+        assert_eq!(constant("crates/servidor/src/event_loop/acceptor.rs", "MAX_HELD"), MAX_HELD);
         let settings = "crates/servidor/src/settings.rs";
         assert_eq!(constant(settings, "OTHER_FILES"), OTHER_FILES);
         assert_eq!(constant(settings, "FILES_OF_AN_EVENT_LOOP"), FILES_OF_AN_EVENT_LOOP);
@@ -75,10 +79,11 @@ mod tests {
             assert!(text.contains(&format!("`{name}` ({} KiB)", bytes / KIB)), "{name}");
         }
         assert!(text.contains(&format!("`MAX_STALLED` ({MAX_STALLED})")));
+        assert!(text.contains(&format!("each of `MAX_HELD` ({MAX_HELD})")));
         let each = worst_case(CONNECTIONS + 1) - worst_case(CONNECTIONS);
         let fixed = worst_case(CONNECTIONS) - CONNECTIONS * each;
-        let sum = worst_case(CONNECTIONS) / MIB;
-        let example = format!("{} MiB + 3,072 × {} KiB = {sum} MiB", fixed / MIB, each / KIB);
+        let sum = worst_case(CONNECTIONS).div_ceil(MIB);
+        let example = format!("{} MiB + 3,072 × {} KiB = {sum} MiB", fixed.div_ceil(MIB), each / KIB);
         assert!(text.contains(&example), "the sum is: {example}");
     }
 
