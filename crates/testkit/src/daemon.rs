@@ -1,6 +1,7 @@
 //! A real daemon as a child process, with its log parsed while it is written.
 
 use std::fmt::Write;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -122,9 +123,29 @@ impl Daemon {
         prlimit(process, Resource::Nofile, limit).expect("a child of this process");
     }
 
+    /// Lets it open no more files than it has open now. Returns how many that are.
+    pub fn use_up_files(&self) -> u64 {
+        let is_open = |file: &u64| fs::symlink_metadata(format!("/proc/{}/fd/{file}", self.id())).is_ok();
+        let lowest_free = (0..u64::MAX).find(|file| !is_open(file)).expect("there is a limit");
+        self.limit_open_files(lowest_free);
+        lowest_free
+    }
+
+    /// The next line with this message after the first `seen` of them.
+    pub fn wait_for_another(&self, message: &str, seen: usize) -> Value {
+        wait_until(message, || self.lines_with(message).len() > seen);
+        self.lines_with(message).swap_remove(seen)
+    }
+
+    /// How many files it has open once it has started, without any connection.
+    pub fn open_files_at_rest(&self) -> u64 {
+        self.wait_for("listening");
+        self.open_files()
+    }
+
     /// How many files it has open.
     pub fn open_files(&self) -> u64 {
-        let files = std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("a child of this process");
+        let files = fs::read_dir(format!("/proc/{}/fd", self.id())).expect("a child of this process");
         files.count() as u64
     }
 

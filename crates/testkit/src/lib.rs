@@ -15,6 +15,7 @@ mod queues;
 mod service_manager;
 mod stall;
 mod terminal;
+mod tracer;
 
 use std::env;
 use std::io::Write as _;
@@ -32,6 +33,7 @@ pub use rustix::process::Signal;
 pub use service_manager::ServiceManager;
 pub use stall::Stall;
 pub use terminal::{on_terminal, terminal};
+pub use tracer::{Tracer, assert_http_side_recovers};
 
 /// How long anything that must happen may take: long enough for a machine that is busy with other things.
 pub const DEADLINE: Duration = Duration::from_secs(20);

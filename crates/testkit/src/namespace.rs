@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -77,6 +78,36 @@ impl Namespace {
             Err(error) if error.kind() != ErrorKind::NotFound => panic!("{name}: {error}"),
             _ => {}
         }
+    }
+
+    /// Drops all packets from and to this address, and tells nobody, until [`Namespace::heal`].
+    pub fn cut_off(&self, address: Ipv4Addr) {
+        // Of a packet on Ethernet: return 2 (drop) if its source or its destination is `address`, else 0 (let it pass).
+        let address = u32::from(address);
+        self.filter(&format!("6,32 0 0 26,21 2 0 {address},32 0 0 30,21 0 1 {address},6 0 0 2,6 0 0 0"));
+    }
+
+    /// The same for packets to this address only.
+    pub fn deafen(&self, address: Ipv4Addr) {
+        self.filter(&format!("4,32 0 0 30,21 0 1 {},6 0 0 2,6 0 0 0", u32::from(address)));
+    }
+
+    /// Drops no packets any more.
+    pub fn heal(&self) {
+        self.run("tc", &["qdisc", "del", "dev", "lo", "clsact"]);
+    }
+
+    /// Asks this program, in the form of bpf(4), what becomes of each packet.
+    fn filter(&self, program: &str) {
+        self.run("tc", &["qdisc", "add", "dev", "lo", "clsact"]);
+        let filter = ["filter", "add", "dev", "lo", "ingress", "bpf", "direct-action", "bytecode", program];
+        self.run("tc", &filter);
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let path = tool(program).expect("it comes with ip(8)");
+        let status = self.command(path.to_str().expect("a path in UTF-8"), arguments).status();
+        assert!(status.expect("nsenter starts").success(), "{program} {arguments:?}");
     }
 
     /// A command that starts `binary` inside.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 
-use crate::queues::{has_no_room, is_all_read};
+use crate::queues::{has_no_room, has_other_end, is_all_read};
 use crate::{DEADLINE, wait_until};
 
 /// A connection to a daemon.
@@ -38,7 +38,13 @@ impl Peer {
 
     /// Connects, and sends requests without reading a reply, until the daemon can write no more and stops reading.
     pub fn clogged(address: SocketAddr) -> Self {
-        let mut peer = Self::connect(address);
+        Self::connect(address).clog()
+    }
+
+    /// Sends requests without reading a reply, until the daemon can write no more and stops reading.
+    #[must_use]
+    pub fn clog(self) -> Self {
+        let mut peer = self;
         let requests = b"123456789012345678901234567890\n".repeat(1000);
         let mut sent = 0;
         peer.stream().set_nonblocking(true).expect("an open connection");
@@ -61,6 +67,11 @@ impl Peer {
         self.stream.get_mut().write_all(bytes.as_ref()).expect("the daemon takes what is sent");
     }
 
+    /// The same, if the daemon is still there. Returns whether it is.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.get_mut().write_all(bytes.as_ref()).is_ok()
+    }
+
     /// The next line, its LF included; what came before the end of the stream, if that comes first.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
@@ -81,9 +92,26 @@ impl Peer {
         rest
     }
 
+    /// Reads until the daemon's reset. A FIN fails the test.
+    pub fn expect_reset(&mut self) {
+        let mut rest = Vec::new();
+        let end = self.stream.read_to_end(&mut rest).expect_err("a reset, not FIN");
+        assert_eq!(end.kind(), ErrorKind::ConnectionReset, "{end}");
+    }
+
     /// Waits until the daemon has read all that was sent.
     pub fn wait_until_read(&self) {
         wait_until("the daemon has read what was sent", || is_all_read(self.stream()));
+    }
+
+    /// Waits until this side has no room for what the daemon has sent: it advertises a window of zero.
+    pub fn wait_until_full(&self) {
+        wait_until("there is no room for more replies", || has_no_room(self.stream()));
+    }
+
+    /// Waits until the kernel has nothing left of the daemon's side of the connection.
+    pub fn wait_until_forgotten(&self) {
+        wait_until("nothing is left of the daemon's side", || !has_other_end(self.stream()));
     }
 
     /// Whether the daemon has ended the connection, and nothing is left to be read.

@@ -15,24 +15,41 @@ struct End {
     timer: u32,
 }
 
+/// Whether the kernel still has the other end of `stream`, an IPv4 connection on this host.
+pub(crate) fn has_other_end(stream: &TcpStream) -> bool {
+    // A connection that was reset has no other end.
+    let Ok(there) = stream.peer_addr() else { return false };
+    let here = stream.local_addr().expect("a bound socket");
+    end(&table(), ipv4(there), ipv4(here)).is_some()
+}
+
 /// Whether all that was sent on `stream`, an IPv4 connection on this host, has been read at the other end.
 pub(crate) fn is_all_read(stream: &TcpStream) -> bool {
-    ends(stream).is_some_and(|(here, there)| here.to_send == 0 && there.to_read == 0)
+    matches!(ends(stream), (Some(here), Some(there)) if here.to_send == 0 && there.to_read == 0)
 }
 
 /// Whether the other end of `stream`, an IPv4 connection on this host, has bytes to send for which there is no room at
 /// this end, which does not read.
 pub(crate) fn has_no_room(stream: &TcpStream) -> bool {
-    ends(stream).is_some_and(|(_, there)| there.timer == WINDOW_PROBE)
+    ends(stream).1.is_some_and(|there| there.timer == WINDOW_PROBE)
 }
 
 /// This end of the connection, and the other.
-fn ends(stream: &TcpStream) -> Option<(End, End)> {
+fn ends(stream: &TcpStream) -> (Option<End>, Option<End>) {
     let here = ipv4(stream.local_addr().expect("a connected socket"));
     let there = ipv4(stream.peer_addr().expect("a connected socket"));
-    let table = fs::read_to_string("/proc/net/tcp").expect("a Linux host");
-    let end = |local, remote| table.lines().find_map(|line| end_in(line, local, remote));
-    Some((end(here, there)?, end(there, here)?))
+    let table = table();
+    (end(&table, here, there), end(&table, there, here))
+}
+
+/// All connections of this network.
+fn table() -> String {
+    fs::read_to_string("/proc/thread-self/net/tcp").expect("a Linux host")
+}
+
+/// The end at `local` of the connection to `remote`.
+fn end(table: &str, local: SocketAddrV4, remote: SocketAddrV4) -> Option<End> {
+    table.lines().find_map(|line| end_in(line, local, remote))
 }
 
 /// The end at `local` of the connection to `remote`, if `line` is about it.
