@@ -7,7 +7,7 @@ use rustix::io::Errno;
 /// How long a listener waits where trying again at once would fail again.
 pub const PAUSE: Duration = Duration::from_millis(100);
 /// How many connections may fail in a row before the listener pauses.
-const MAX_IN_A_ROW: u32 = 16;
+const MAX_IN_A_ROW: u32 = 4;
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ const PAUSE: u64 = 100 * MILLISECOND;
 /// At a stop, there is little time.
 const PAUSE_AT_STOP: u64 = 10 * MILLISECOND;
 /// Errors of one connection in a row.
-const MOST_IN_A_ROW: u32 = 16;
+const MOST_IN_A_ROW: u32 = 4;
 /// How many connections are accepted from one listener after the stop began.
 pub(super) const MOST_AT_STOP: usize = 1025;
 /// How many connections are held while all permits are taken.
