@@ -91,7 +91,7 @@ async fn serve(
     let mut drained = Ok(());
     supervisor.drain(patience, async { drained = serving.ended().await }).await;
     context.log_stopped();
-    Ok(stop.and(drained)?)
+    Ok(Serving::outcome(stop, drained)?)
 }
 
 /// How long a stop is announced before it begins, and how long it may take from then on.

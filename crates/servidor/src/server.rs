@@ -188,6 +188,22 @@ impl Serving {
         }
         outcome
     }
+
+    /// What a run comes to that ended with `stop`, and its event loops with `drained`. When the event loop that accepts fails, the
+    /// others end too, and may be the first to report it.
+    ///
+    /// # Errors
+    ///
+    /// The cause of the failure, if one of the two failed.
+    pub fn outcome(
+        stop: Result<(), ServerError>,
+        drained: Result<(), ServerError>,
+    ) -> Result<(), ServerError> {
+        match (stop, drained) {
+            (Err(ServerError::Ended), Err(cause)) => Err(cause),
+            (stop, drained) => stop.and(drained),
+        }
+    }
 }
 
 /// Accepted sockets inherit the sizes of a listener's buffers.

@@ -29,6 +29,8 @@ pub(crate) struct Linux {
     poller: Poller,
     waker: Waker,
     reported: Vec<reactor::Ready>,
+    /// Why the next wait fails, if it does.
+    failure: Option<io::Error>,
 }
 
 impl Linux {
@@ -40,7 +42,23 @@ impl Linux {
     pub(crate) fn new() -> io::Result<Self> {
         let (poller, waker) = (Poller::new()?, Waker::new()?);
         poller.watch(&waker, WAKER, Interest::Read)?;
-        Ok(Self { poller, waker, reported: Vec::new() })
+        Ok(Self { poller, waker, reported: Vec::new(), failure: None })
+    }
+
+    /// Takes note of an error that only a bug can cause: a descriptor that is not ours any more, or a wrong argument. This
+    /// process could now send a reply to the wrong peer, so it does not go on: the next wait fails.
+    #[inline]
+    fn checked<T>(&mut self, call: &str, outcome: Result<T, Errno>) -> Result<T, Errno> {
+        if let Err(error @ (Errno::BADF | Errno::FAULT | Errno::INVAL | Errno::NOTSOCK)) = outcome {
+            self.failed(call, error);
+        }
+        outcome
+    }
+
+    #[cold]
+    fn failed(&mut self, call: &str, error: Errno) {
+        let problem = format!("{call}: {error}");
+        self.failure.get_or_insert_with(|| io::Error::new(io::Error::from(error).kind(), problem));
     }
 }
 
@@ -55,6 +73,9 @@ impl Kernel for Linux {
     }
 
     fn wait(&mut self, ready: &mut Vec<Ready>, deadline: Option<Instant>) -> io::Result<()> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         // Rounded up to whole milliseconds: every kernel and every seccomp filter allows such waits.
         let timeout =
             deadline.map(|deadline| whole_milliseconds(deadline.saturating_duration_since(self.now())));
@@ -73,7 +94,8 @@ impl Kernel for Linux {
     }
 
     fn watch_listener(&mut self, listener: &TcpListener, index: usize) -> Result<(), Errno> {
-        errno(self.poller.watch(listener, LISTENERS | index as u64, Interest::Read))
+        let watched = self.poller.watch(listener, LISTENERS | index as u64, Interest::Read);
+        self.checked("epoll_ctl", errno(watched))
     }
 
     fn forget_listener(&mut self, listener: &TcpListener) -> Result<(), Errno> {
@@ -91,11 +113,13 @@ impl Kernel for Linux {
     }
 
     fn watch(&mut self, socket: &Socket, key: usize, interest: Interest) -> Result<(), Errno> {
-        errno(self.poller.watch(&socket.0, key as u64, interest))
+        let watched = self.poller.watch(&socket.0, key as u64, interest);
+        self.checked("epoll_ctl", errno(watched))
     }
 
     fn change(&mut self, socket: &Socket, key: usize, interest: Interest) -> Result<(), Errno> {
-        errno(self.poller.change(&socket.0, key as u64, interest))
+        let changed = self.poller.change(&socket.0, key as u64, interest);
+        self.checked("epoll_ctl", errno(changed))
     }
 
     fn forget(&mut self, socket: &Socket) -> Result<(), Errno> {
@@ -112,18 +136,19 @@ impl Kernel for Linux {
 
     #[inline]
     fn receive(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<usize, Errno> {
-        let (count, _) = recv(&socket.0, buffer, RecvFlags::empty())?;
-        Ok(count)
+        let received = recv(&socket.0, buffer, RecvFlags::empty());
+        self.checked("recv", received.map(|(count, _)| count))
     }
 
     #[inline]
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
         // Without EOR the kernel appends to a waiting packet, and lets it grow beyond the send buffer.
-        send(&socket.0, bytes, SendFlags::NOSIGNAL | SendFlags::EOR)
+        let sent = send(&socket.0, bytes, SendFlags::NOSIGNAL | SendFlags::EOR);
+        self.checked("send", sent)
     }
 
     fn shut_down(&mut self, socket: &Socket) -> Result<(), Errno> {
-        shutdown(&socket.0, Shutdown::Write)
+        self.checked("shutdown", shutdown(&socket.0, Shutdown::Write))
     }
 
     fn close(&mut self, socket: Socket) {

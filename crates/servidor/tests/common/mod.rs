@@ -6,6 +6,9 @@ use std::process::Command;
 
 use testkit::Daemon;
 
+/// What the threads are called that serve clients.
+pub(crate) const EVENT_LOOP: &str = "event loop";
+
 /// Starts `servidor` on 127.0.0.1, unless `arguments` say otherwise.
 pub(crate) fn start(arguments: &[&str]) -> Daemon {
     start_with(arguments, &[])
