@@ -116,7 +116,7 @@ impl Running {
     async fn until_end(
         self,
         mut supervisor: Supervisor<Totals>,
-        mut tasks: JoinSet<()>,
+        mut tasks: JoinSet<io::Error>,
         settings: &watch::Receiver<Arc<cliente::settings::Settings>>,
     ) -> anyhow::Result<ExitCode> {
         let Self { mut rounds, started, stop, totals, report } = self;

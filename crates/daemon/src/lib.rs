@@ -16,5 +16,6 @@ pub mod plural;
 pub mod runtime;
 pub mod settings;
 pub mod signals;
+mod spare_files;
 pub mod supervisor;
 pub mod systemd;

@@ -1,6 +1,7 @@
 //! Supervises a running daemon: signals, reloads, the watchdog, and the upkeep of logs and metrics.
 
 use std::future::{Future, pending};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,9 +53,9 @@ pub trait Supervised: Send + Sync {
 /// Why a daemon that still runs has failed: one of its tasks is gone.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
-    /// It returned.
+    /// It cannot go on.
     #[error("a task of the daemon ended by itself")]
-    Ended,
+    Ended(#[source] io::Error),
     /// It panicked.
     #[error("a task of the daemon failed")]
     Failed(#[source] JoinError),
@@ -144,7 +145,7 @@ impl<D: Supervised> Supervisor<D> {
     /// # Errors
     ///
     /// If one of `tasks` ends or panics. None of them should.
-    pub async fn until_stop(&mut self, tasks: &mut JoinSet<()>) -> Result<(), TaskError> {
+    pub async fn until_stop(&mut self, tasks: &mut JoinSet<io::Error>) -> Result<(), TaskError> {
         self.run(tasks, pending()).await
     }
 
@@ -157,7 +158,7 @@ impl<D: Supervised> Supervisor<D> {
         &mut self,
         delay: Duration,
         patience: Duration,
-        tasks: &mut JoinSet<()>,
+        tasks: &mut JoinSet<io::Error>,
     ) -> Result<(), TaskError> {
         if delay.is_zero() {
             return Ok(());
@@ -170,7 +171,11 @@ impl<D: Supervised> Supervisor<D> {
     }
 
     /// Runs until `end`, or until a stop is requested.
-    async fn run(&mut self, tasks: &mut JoinSet<()>, end: impl Future<Output = ()>) -> Result<(), TaskError> {
+    async fn run(
+        &mut self,
+        tasks: &mut JoinSet<io::Error>,
+        end: impl Future<Output = ()>,
+    ) -> Result<(), TaskError> {
         tokio::pin!(end);
         loop {
             tokio::select! {
@@ -181,7 +186,7 @@ impl<D: Supervised> Supervisor<D> {
                     Request::Report => self.daemon.report(self.begun.elapsed()),
                 },
                 Some(ended) = tasks.join_next() => {
-                    return Err(ended.map_or_else(TaskError::Failed, |()| TaskError::Ended));
+                    return Err(ended.map_or_else(TaskError::Failed, TaskError::Ended));
                 }
                 _ = self.upkeep.tick() => self.do_upkeep(),
                 () = self.pings.next() => self.ping(),

@@ -1,6 +1,7 @@
 //! A daemon fails if one of its tasks ends.
 
 use std::error::Error;
+use std::io;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -73,7 +74,10 @@ async fn a_task_that_ends_or_panics_fails_the_run() {
         let mut supervisor =
             Supervisor::new(Arc::new(Idler), source, settings, requests, logging, telemetry, watchdog);
         let mut tasks = JoinSet::new();
-        tasks.spawn(async move { assert!(!panics, "a bug of this program") });
+        tasks.spawn(async move {
+            assert!(!panics, "a bug of this program");
+            io::Error::other("it cannot go on")
+        });
         let outcome = tokio::time::timeout(Duration::from_mins(1), supervisor.until_stop(&mut tasks)).await;
         let outcome = outcome.expect("it does not go on as if nothing had happened");
         let outcome = outcome.map_err(Box::<dyn Error>::from);

@@ -1,9 +1,11 @@
 //! The server of the HTTP side: accepts clients, and answers one request of each.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
@@ -15,7 +17,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::clients::{Clients, HasAsked};
@@ -24,9 +26,13 @@ use crate::accept::{AcceptErrors, AfterError, PAUSE};
 use crate::listener::{ListenError, Listener};
 use crate::phase::Phase;
 use crate::settings::{HostNames, MetricsListen};
+use crate::spare_files::SpareFiles;
 use crate::systemd::descriptors::Descriptors;
 use crate::systemd::notifier::Notifier;
 use crate::systemd::store;
+
+/// How many clients can be served at the same time when no other files can be opened.
+const SPARE_FILES: usize = 4;
 
 /// The page's headers for browsers.
 const PAGE_HEADERS: [(HeaderName, &str); 4] = [
@@ -84,19 +90,29 @@ pub async fn open(
     listener.map(Some).map_err(|error| ListenError::Use { setting: SETTING, address, error })
 }
 
-/// Answers until the process ends, or the socket no longer listens.
-pub async fn serve(listener: TcpListener, site: Arc<Site>) {
+/// Answers until the process ends, or the socket no longer listens. Then it returns why.
+///
+/// A few files are kept in reserve from the time of this call: an operator wants to see the metrics of a process that cannot
+/// open files.
+pub fn serve(listener: TcpListener, site: Arc<Site>) -> impl Future<Output = io::Error> + Send {
+    answer(listener, site, Arc::new(SpareFiles::new(SPARE_FILES)))
+}
+
+async fn answer(listener: TcpListener, site: Arc<Site>, spare_files: Arc<SpareFiles>) -> io::Error {
     let mut clients = Clients::default();
     let mut errors = AcceptErrors::default();
     loop {
-        let (stream, peer) = match listener.accept().await {
+        let (stream, peer) = match accept(&listener, &spare_files).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(error = error.to_string(), "metrics accept failed");
                 match errors.after(Errno::from_io_error(&error).unwrap_or(Errno::INVAL)) {
                     AfterError::Next => {}
                     AfterError::Pause => tokio::time::sleep(PAUSE).await,
-                    AfterError::GiveUp => return,
+                    AfterError::GiveUp => {
+                        let problem = format!("metrics-listen does not listen any more: {error}");
+                        return io::Error::new(error.kind(), problem);
+                    }
                 }
                 continue;
             }
@@ -126,8 +142,33 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>) {
             .serve_connection(TokioIo::new(stream), service);
         // Clients may end their connections as they like: errors are not logged.
         clients.make_room().await;
-        clients.add(has_asked, async { drop(exchange.await) });
+        let spare_files = Arc::clone(&spare_files);
+        clients.add(has_asked, async move {
+            drop(exchange.await);
+            // The client's file is closed.
+            spare_files.refill();
+        });
     }
+}
+
+/// Waits for a client. Without other files, it gets one of the reserve.
+async fn accept(listener: &TcpListener, spare_files: &SpareFiles) -> io::Result<(TcpStream, SocketAddr)> {
+    loop {
+        match listener.accept().await {
+            Err(error) if is_out_of_files(&error) && spare_files.release() => {}
+            outcome => return outcome,
+        }
+        // Without a file accept(2) fails even if nobody waits.
+        let accepted = listener.accept().now_or_never();
+        spare_files.refill();
+        if let Some(outcome) = accepted {
+            return outcome;
+        }
+    }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 fn respond(site: &Site, access: Access, local: IpAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {

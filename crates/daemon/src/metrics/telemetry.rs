@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ::metrics::{Counter, Gauge, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use super::process;
+use super::process::{self, Process};
 use crate::settings::{REVISION, VERSION};
 
 /// How many buckets a histogram has.
@@ -21,6 +21,7 @@ pub(crate) fn doubling_from(first: f64) -> Vec<f64> {
 /// The recorder of this process, and the series that both daemons have.
 pub struct Telemetry {
     recorder: PrometheusHandle,
+    process: Process,
     reload_successful: Gauge,
     last_successful_reload: Gauge,
     events_suppressed: Counter,
@@ -51,6 +52,7 @@ impl Telemetry {
         .set(now);
         let telemetry = Self {
             recorder,
+            process: Process::open(),
             reload_successful: gauge!(
                 description: "1 if the settings were in order when they were last read, else 0.",
                 format!("{name}_config_last_reload_successful")
@@ -75,7 +77,7 @@ impl Telemetry {
     /// All metrics in the Prometheus exposition format 0.0.4. `own` adds those of the daemon itself: it updates the
     /// recorder, or appends to the text.
     pub fn render(&self, own: impl FnOnce(&mut String)) -> String {
-        process::collect();
+        self.process.collect();
         let mut text = String::new();
         own(&mut text);
         text.push_str(&self.recorder.render());
