@@ -8,8 +8,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use daemon::accept::{AcceptErrors, AfterError, PAUSE};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use protocol::{MAX_DIGITS, Number, answer};
+use rustix::io::Errno;
+use tokio::sync::oneshot;
 
 use crate::draw::draw;
 use crate::observe::Observers;
@@ -56,21 +59,44 @@ impl Metrics {
     }
 }
 
-/// Starts a thread that answers each request on a loopback address, and returns that address.
+/// Starts a thread that answers each request on a loopback address. Returns that address, and what tells why the thread has
+/// ended.
 ///
 /// # Errors
 ///
 /// If there is no free port or no thread.
-pub(crate) fn start_answering() -> io::Result<SocketAddr> {
+pub(crate) fn start_answering() -> io::Result<(SocketAddr, oneshot::Receiver<io::Error>)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
+    let (sender, ended) = oneshot::channel();
     thread::Builder::new().name("control".to_owned()).spawn(move || {
-        for stream in listener.incoming().flatten() {
-            // A connection that breaks is the control round's to report.
-            let _ = answer_one(&stream);
-        }
+        let error = answer_all(&listener);
+        // Nobody waits for it once the rounds have ended.
+        let _ = sender.send(error);
     })?;
-    Ok(address)
+    Ok((address, ended))
+}
+
+/// Answers until the socket no longer listens. Then it returns why.
+fn answer_all(listener: &TcpListener) -> io::Error {
+    let mut errors = AcceptErrors::default();
+    loop {
+        let error = match listener.accept() {
+            Ok((stream, _)) => {
+                errors.reset();
+                // A connection that breaks is the control round's to report.
+                let _ = answer_one(&stream);
+                continue;
+            }
+            Err(error) => error,
+        };
+        match errors.after(Errno::from_io_error(&error).unwrap_or(Errno::INVAL)) {
+            AfterError::Next => {}
+            #[expect(clippy::disallowed_methods, reason = "no event says that files can be opened again")]
+            AfterError::Pause => thread::sleep(PAUSE),
+            AfterError::GiveUp => return error,
+        }
+    }
 }
 
 /// Answers one request, and waits for the peer's FIN, so that the TIME_WAIT is not at the listening port.

@@ -54,6 +54,9 @@ pub enum RunError {
     /// The system lacks something for the thread.
     #[error("cannot start the thread of the rounds")]
     Start(#[source] io::Error),
+    /// Nobody answers the control rounds any more: a bug.
+    #[error("control rounds cannot be answered")]
+    Answering(#[source] io::Error),
     /// A bug: better no daemon than one that probes nothing and looks alive.
     #[error("the probe of a target failed")]
     Probe(#[from] JoinError),
@@ -140,8 +143,10 @@ async fn run(inputs: Inputs) -> Result<(), RunError> {
         count,
     };
     let mut control_rounds = tokio::task::JoinSet::new();
+    let mut answering = None;
     if count.is_none() {
-        let address = start_answering().map_err(RunError::Start)?;
+        let (address, ended) = start_answering().map_err(RunError::Start)?;
+        answering = Some(ended);
         control_rounds.spawn(control(address, context.clone()));
     }
     let heartbeat = watchdog.heartbeat();
@@ -172,6 +177,15 @@ async fn run(inputs: Inputs) -> Result<(), RunError> {
     select! {
         ended = ended => ended,
         () = heartbeat.keep_beating() => Ok(()),
+        error = no_answers(answering) => Err(error),
         failed = stalls.run() => failed.map_err(RunError::Start),
+    }
+}
+
+/// Waits until control rounds are not answered any more, if they were.
+async fn no_answers(answering: Option<oneshot::Receiver<io::Error>>) -> RunError {
+    match answering {
+        Some(ended) => ended.await.map_or(RunError::Thread, RunError::Answering),
+        None => std::future::pending().await,
     }
 }
