@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::deadline::within;
 use super::failure::Failure;
+use super::reason::{Reason, reason_of};
 use super::steps::Progress;
 
 /// How long the server may take to close its side after us. A server that does not is left alone, without a failure.
@@ -46,9 +47,16 @@ where
     let mut length = 0;
 
     let sent = Instant::now();
-    // A server that hangs up without reading may have said why. So an error here is reported only if no reply came.
     let written = stream.write_all(request).await;
     progress.sent = written.as_ref().map_or(0, |()| request.len());
+    // A server that hangs up without reading may have said why: then the error is reported only if no reply came. After any
+    // other error no reply will come.
+    let written = match written {
+        Err(error) if reason_of(&error, Reason::ReplyTimeout) != Reason::Reset => {
+            return Err(Failure::Broken(error));
+        }
+        written => written,
+    };
     loop {
         let read = stream.read(&mut received[length..]).await;
         let round_trip = sent.elapsed();
