@@ -24,7 +24,12 @@ pub(super) struct Attack {
     pub(super) turns: usize,
     /// Whether the peers half-close in the end, and new ones do the same, several times over.
     pub(super) leaves: bool,
+    /// How many peers there are, if they are more than the service has room for. They are gone when a peer that behaves asks.
+    pub(super) peers: Option<usize>,
 }
+
+/// Far more than the unit is for: most of them wait in the kernel's queue, or are not even there.
+const TOO_MANY: usize = 16_000;
 
 /// What a peer does in each turn.
 #[derive(Clone, Copy)]
@@ -42,11 +47,15 @@ const fn manner(requests: &'static [u8], receive_buffer: usize) -> Manner {
 }
 
 const fn attack(name: &'static str, manner: Manner, turns: usize) -> Attack {
-    Attack { name, manner, turns, leaves: false }
+    Attack { name, manner, turns, leaves: false, peers: None }
 }
 
 const fn leaving(name: &'static str, manner: Manner, turns: usize) -> Attack {
     Attack { leaves: true, ..attack(name, manner, turns) }
+}
+
+const fn too_many(name: &'static str, manner: Manner, turns: usize) -> Attack {
+    Attack { peers: Some(TOO_MANY), ..attack(name, manner, turns) }
 }
 
 pub(super) const ATTACKS: &[Attack] = &[
@@ -57,6 +66,8 @@ pub(super) const ATTACKS: &[Attack] = &[
     attack("ask for 4 KiB, never read, with a large window", manner(EMPTY.split_at(72).0, LARGE), 40),
     attack("flood, and read", Manner { floods: true, reads: true, ..manner(&EMPTY, LARGE) }, 2),
     leaving("half-close, never read, 10 times over", manner(EMPTY.split_at(100).0, TINY), 3),
+    too_many("16,000 ask for 1 KiB, never read", manner(EMPTY.split_at(18).0, TINY), 30),
+    too_many("16,000 ask for all, never read", Manner { floods: true, ..manner(&EMPTY, TINY) }, 3),
 ];
 
 /// How many peers half-close, for each connection. At 13 KiB each, they would end the service if the kernel kept all of them.

@@ -54,18 +54,23 @@ fn try_attack(attack: &Attack, connections: u64) -> anyhow::Result<()> {
     systemctl(&["restart", SERVICE])?;
     let pid = property("MainPID")?;
     // One connection is left for a peer that behaves.
-    let count = usize::try_from(connections - 1)?;
+    let count = attack.peers.map_or_else(|| usize::try_from(connections - 1), Ok)?;
     let mut peers = Peers::connect(count, attack.manner)?;
     for _ in 0..attack.turns {
         peers.take_turns()?;
     }
-    let orphans = if attack.leaves { leave_orphans(peers, attack.turns)? } else { Vec::new() };
+    let (mut orphans, mut staying) = (Vec::new(), None);
+    if attack.leaves {
+        orphans = leave_orphans(peers, attack.turns)?;
+    } else if attack.peers.is_none() {
+        staying = Some(peers);
+    }
     let answered = ask();
     let usage = Usage::now()?;
     let [peak, ..] = usage.columns;
     println!("{:<52}{}", attack.name, usage.columns.map(|bytes| format!("{:>8}", bytes >> 10)).concat());
     answered?;
-    drop(orphans);
+    drop((orphans, staying));
     anyhow::ensure!(usage.oom_kills == 0, "the kernel killed it for its memory");
     anyhow::ensure!(property("MainPID")? == pid, "it was restarted");
     let allowed = worst_case(connections);
