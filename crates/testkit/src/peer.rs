@@ -92,6 +92,15 @@ impl Peer {
         rest
     }
 
+    /// How many bytes come until the connection has ended, by FIN or by a reset.
+    pub fn bytes_to_the_end(&mut self) -> usize {
+        let mut rest = Vec::new();
+        if let Err(error) = self.stream.read_to_end(&mut rest) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+        }
+        rest.len()
+    }
+
     /// Reads until the daemon's reset. A FIN fails the test.
     pub fn expect_reset(&mut self) {
         let mut rest = Vec::new();
