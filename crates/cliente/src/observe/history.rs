@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,12 +24,17 @@ const UNKNOWN_AFTER: u32 = 3;
 /// The rounds of all targets, and those that this host makes with itself.
 #[derive(Debug, Default)]
 pub struct History {
-    targets: Mutex<BTreeMap<String, Arc<Rounds>>>,
+    targets: Mutex<BTreeMap<String, Arc<Probed>>>,
     /// How many targets there are: rounds need not wait for the lock to know it.
     count: AtomicUsize,
     /// The control rounds.
     pub(crate) control: Rounds,
 }
+
+/// The rounds of a target, as its probes hold them: they are counted to know whether it is still probed. Readers hold the rounds
+/// themselves.
+#[derive(Debug)]
+pub(crate) struct Probed(Arc<Rounds>);
 
 /// The last rounds of one target. The lock is held only to add a round or to copy them.
 #[derive(Debug, Default)]
@@ -99,30 +105,29 @@ pub enum State {
 
 impl History {
     /// The rounds of `target`, which is probed from now on.
-    pub(crate) fn of(&self, target: &Target) -> Arc<Rounds> {
+    pub(crate) fn of(&self, target: &Target) -> Arc<Probed> {
         let name = target.as_str();
+        let none = || Arc::new(Rounds { name: name.to_owned(), inner: Mutex::default() });
         let mut targets = self.targets();
-        let rounds = targets
-            .entry(name.to_owned())
-            .or_insert_with(|| Arc::new(Rounds { name: name.to_owned(), inner: Mutex::default() }));
-        let rounds = Arc::clone(rounds);
+        let probed = targets.entry(name.to_owned()).or_insert_with(|| Arc::new(Probed(none())));
+        let probed = Arc::clone(probed);
         self.count.store(targets.len(), Relaxed);
-        rounds
+        probed
     }
 
     /// Forgets a target that is no longer probed, unless another probe of it has begun meanwhile.
-    pub(crate) fn forget(&self, rounds: &Arc<Rounds>) {
+    pub(crate) fn forget(&self, probed: &Arc<Probed>) {
         let mut targets = self.targets();
         // One is the map's, the other the caller's.
-        if Arc::strong_count(rounds) == 2 {
-            targets.remove(&rounds.name);
+        if Arc::strong_count(probed) == 2 {
+            targets.remove(&probed.name);
             self.count.store(targets.len(), Relaxed);
         }
     }
 
     /// The rounds of all targets, by name.
     pub(crate) fn all(&self) -> Vec<Arc<Rounds>> {
-        self.targets().values().map(Arc::clone).collect()
+        self.targets().values().map(|probed| Arc::clone(&probed.0)).collect()
     }
 
     /// How many rounds of each target are remembered, with as many targets as there are now.
@@ -130,8 +135,16 @@ impl History {
         (MOST / self.count.load(Relaxed).max(1)).clamp(FEWEST, CAPACITY)
     }
 
-    fn targets(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Rounds>>> {
+    fn targets(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Probed>>> {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Deref for Probed {
+    type Target = Rounds;
+
+    fn deref(&self) -> &Rounds {
+        &self.0
     }
 }
 
@@ -337,5 +350,14 @@ pub(crate) mod tests {
         assert_eq!(history.all().len(), 1);
         history.forget(&second);
         assert!(history.all().is_empty());
+    }
+
+    #[test]
+    fn a_target_is_forgotten_even_while_its_rounds_are_shown() {
+        let history = History::default();
+        let probed = history.of(&"a:1".parse().unwrap());
+        let shown = history.all();
+        history.forget(&probed);
+        assert_eq!((shown.len(), history.all().len()), (1, 0));
     }
 }

@@ -17,7 +17,7 @@ use daemon::event_within;
 use protocol::{Number, answer};
 use tokio_util::sync::CancellationToken;
 
-use self::history::Rounds;
+use self::history::Probed;
 use self::metrics::TargetMetrics;
 use self::own_host::OwnHost;
 use self::report::{Report, Skip};
@@ -52,7 +52,7 @@ pub(crate) struct Recorder {
     target: Target,
     /// Where the next round is counted.
     metrics: Mutex<Arc<TargetMetrics>>,
-    rounds: Arc<Rounds>,
+    rounds: Arc<Probed>,
     observers: Observers,
 }
 
