@@ -125,7 +125,6 @@ impl Running {
             supervisor.ready();
             supervisor.until_stop(&mut tasks).await
         };
-        let mut forced = 0;
         select! {
             ended = rounds.ended() => ended?,
             () = broken(report.as_deref()) => {}
@@ -136,13 +135,12 @@ impl Running {
                 let patience = settings.borrow().own.drain_timeout.get();
                 let mut ended = Ok(());
                 if !supervisor.drain(patience, async { ended = rounds.ended().await }).await {
-                    forced = totals.under_way();
                     ended = rounds.cut().await;
                 }
                 ended?;
             }
         }
-        totals.log_stopped(forced);
+        totals.log_stopped();
         let Some(report) = report else { return Ok(ExitCode::SUCCESS) };
         report.end().map_err(RunError::Report)?;
         Ok(if report.all_right() { ExitCode::SUCCESS } else { Failure::Run.into() })

@@ -21,7 +21,7 @@ use self::history::Probed;
 use self::metrics::TargetMetrics;
 use self::own_host::OwnHost;
 use self::report::{Report, Skip};
-use self::totals::{Totals, UnderWay};
+use self::totals::Totals;
 use crate::round::Outcome;
 use crate::round::failure::Failure;
 use crate::schedule::Tick;
@@ -57,8 +57,7 @@ pub(crate) struct Recorder {
 }
 
 /// A round that has begun.
-pub(crate) struct Begun<'a> {
-    under_way: UnderWay<'a>,
+pub(crate) struct Begun {
     /// Where it is counted, even if the target has other labels when it ends.
     metrics: Arc<TargetMetrics>,
 }
@@ -92,20 +91,20 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn begun(&self, tick: Tick) -> Begun<'_> {
+    pub(crate) fn begun(&self, tick: Tick) -> Begun {
         let metrics = self.metrics();
         metrics.begun();
         self.observers.schedule_delay.record(tick.delay);
-        let under_way = self.observers.totals.begun();
+        self.observers.totals.begun();
         if let Some(report) = &self.observers.report {
             report.begun(&self.target);
         }
         self.observers.started.cancel();
-        Begun { under_way, metrics }
+        Begun { metrics }
     }
 
-    pub(crate) fn finished(&self, round: Begun<'_>, number: &Number, outcome: &Outcome) {
-        round.under_way.finish(outcome);
+    pub(crate) fn finished(&self, round: &Begun, number: &Number, outcome: &Outcome) {
+        self.observers.totals.ended(outcome);
         round.metrics.finished(number, outcome);
         self.rounds.add(outcome, self.observers.totals.history.capacity());
         self.log(number, outcome);

@@ -1,6 +1,7 @@
 //! Counts over all rounds of this process, and the budgets of their log lines.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use daemon::http::page::Sections;
@@ -21,7 +22,6 @@ use crate::settings::Own;
 /// Counts over all targets, and how many more log lines of single rounds may be written.
 #[derive(Debug)]
 pub struct Totals {
-    under_way: AtomicU64,
     rounds: AtomicU64,
     right: AtomicU64,
     failed: AtomicU64,
@@ -36,16 +36,11 @@ pub struct Totals {
     pub(crate) disturbed_lines: Budget,
 }
 
-/// A round under way, until this is dropped.
-#[derive(Debug)]
-pub(crate) struct UnderWay<'a>(&'a Totals);
-
 impl Totals {
     /// All zero. At most `lines_per_second` lines per second are logged for each event.
     pub fn new(lines_per_second: u32, metrics: Metrics) -> Self {
         Self {
             metrics,
-            under_way: AtomicU64::new(0),
             rounds: AtomicU64::new(0),
             right: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -59,10 +54,18 @@ impl Totals {
         }
     }
 
-    pub(crate) fn begun(&self) -> UnderWay<'_> {
+    pub(crate) fn begun(&self) {
         self.rounds.fetch_add(1, Relaxed);
-        self.under_way.fetch_add(1, Relaxed);
-        UnderWay(self)
+    }
+
+    /// A round has ended. Whoever sees that sees its beginning as well.
+    pub(crate) fn ended(&self, outcome: &Outcome) {
+        let counter = match (outcome.disturbed, &outcome.result) {
+            (Some(_), _) => &self.disturbed,
+            (None, Ok(_)) => &self.right,
+            (None, Err(_)) => &self.failed,
+        };
+        counter.fetch_add(1, Release);
     }
 
     pub(crate) fn skip(&self, ticks: u64) {
@@ -71,18 +74,23 @@ impl Totals {
 
     /// Rounds that have begun and not ended.
     pub fn under_way(&self) -> u64 {
-        self.under_way.load(Relaxed)
+        let [rounds, right, failed, disturbed, _] = self.counts();
+        rounds - (right + failed + disturbed)
     }
 
-    /// Logs the end of the run; `forced` is how many rounds were cut short.
-    pub fn log_stopped(&self, forced: u64) {
+    /// Logs the end of the run. Rounds that have not ended by now were cut short.
+    pub fn log_stopped(&self) {
         let [rounds, right, failed, disturbed, skipped] = self.counts();
+        let forced = rounds - (right + failed + disturbed);
         info!(forced, rounds, right, failed, disturbed, skipped, "stopped");
     }
 
     fn counts(&self) -> [u64; 5] {
-        [&self.rounds, &self.right, &self.failed, &self.disturbed, &self.skipped]
-            .map(|counter| counter.load(Relaxed))
+        let ended = [&self.right, &self.failed, &self.disturbed].map(|counter| counter.load(Acquire));
+        // Read last, so that no more rounds have ended than begun.
+        let rounds = self.rounds.load(Relaxed);
+        let [right, failed, disturbed] = ended;
+        [rounds, right, failed, disturbed, self.skipped.load(Relaxed)]
     }
 }
 
@@ -119,7 +127,7 @@ impl Supervised for Totals {
 
     fn report(&self, uptime: Duration) {
         let [rounds, right, failed, disturbed, skipped] = self.counts();
-        let (uptime_s, under_way) = (uptime.as_secs(), self.under_way());
+        let (uptime_s, under_way) = (uptime.as_secs(), rounds - (right + failed + disturbed));
         info!(uptime_s, under_way, rounds, right, failed, disturbed, skipped, "state");
     }
 
@@ -130,23 +138,6 @@ impl Supervised for Totals {
     fn refill_budgets(&self, per_second: u32) -> u64 {
         let budgets = [&self.completed_lines, &self.failed_lines, &self.disturbed_lines];
         budgets.into_iter().map(|budget| budget.refill(per_second)).sum()
-    }
-}
-
-impl UnderWay<'_> {
-    pub(crate) fn finish(self, outcome: &Outcome) {
-        let counter = match (outcome.disturbed, &outcome.result) {
-            (Some(_), _) => &self.0.disturbed,
-            (None, Ok(_)) => &self.0.right,
-            (None, Err(_)) => &self.0.failed,
-        };
-        counter.fetch_add(1, Relaxed);
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Relaxed);
     }
 }
 
@@ -169,7 +160,8 @@ mod tests {
             let elapsed = Duration::ZERO;
             let outcome =
                 Outcome { resolve: None, address: None, connect: None, result, elapsed, disturbed: None };
-            totals.begun().finish(&outcome);
+            totals.begun();
+            totals.ended(&outcome);
             rounds.add(&outcome, 2);
             let status = totals.status();
             totals.skip(1);

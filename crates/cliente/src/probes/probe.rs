@@ -57,7 +57,7 @@ pub(crate) async fn probe(recorder: Arc<Recorder>, mut context: Context, end: Ca
         let options = context.settings.borrow().own.round_options();
         let number = draw(&mut rand::rng());
         let (outcome, skipped) = schedule_now.during(session.round(number, options)).await;
-        recorder.finished(round, &number, &outcome);
+        recorder.finished(&round, &number, &outcome);
         recorder.skipped(skipped, Skip::Busy);
         left = left.map(|left| left - 1);
     }
