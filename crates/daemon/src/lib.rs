@@ -10,6 +10,8 @@ pub mod http;
 pub mod listener;
 pub mod logging;
 pub mod metrics;
+#[cfg(all(test, servidor_loom))]
+mod models;
 pub mod open_files;
 pub mod phase;
 pub mod plural;
@@ -18,4 +20,5 @@ pub mod settings;
 pub mod signals;
 mod spare_files;
 pub mod supervisor;
+pub mod sync;
 pub mod systemd;

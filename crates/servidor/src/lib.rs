@@ -14,6 +14,8 @@ mod kernel;
 mod limit;
 mod log;
 mod metrics;
+#[cfg(all(test, servidor_loom))]
+mod models;
 mod page;
 mod server;
 pub mod settings;

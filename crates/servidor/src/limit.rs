@@ -1,6 +1,6 @@
 //! Limits how many connections are served at the same time: a semaphore whose limit can change.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use daemon::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Permits to serve a connection.
 #[derive(Debug)]
@@ -29,29 +29,30 @@ impl ConnectionLimit {
 
     /// Whether a permit is free. If not, [`ConnectionLimit::take_awaited`] returns true once after one has been released.
     pub(crate) fn await_free(&self) -> bool {
-        // `release` and `take_awaited` use the reverse order, so at least one side sees what the other one did.
-        self.awaited.store(true, Ordering::SeqCst);
+        // Of two swaps, the later one sees what its thread's counterpart did before the earlier one. If that is this one,
+        // it sees the permit; if not, `take_awaited` sees that it is awaited.
+        self.awaited.swap(true, Ordering::AcqRel);
         self.has_free()
     }
 
     /// Whether the acceptor waits for a permit and must be woken. Call this after each release.
     pub(crate) fn take_awaited(&self) -> bool {
-        self.awaited.load(Ordering::SeqCst) && self.awaited.swap(false, Ordering::SeqCst)
+        self.awaited.swap(false, Ordering::AcqRel)
     }
 
     /// Takes a permit even if none is free: at a stop, queued connections are served beyond the limit.
     pub(crate) fn acquire(&self) {
-        self.active.fetch_add(1, Ordering::SeqCst);
+        self.active.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns a permit.
     pub(crate) fn release(&self) {
-        self.active.fetch_sub(1, Ordering::SeqCst);
+        self.active.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// How many permits are taken.
     pub fn active(&self) -> usize {
-        self.active.load(Ordering::SeqCst)
+        self.active.load(Ordering::Relaxed)
     }
 
     /// How many permits there are.

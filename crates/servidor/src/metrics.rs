@@ -2,12 +2,12 @@
 //!
 //! Each event loop has its own counters, on its own cache lines. They are summed and passed to the recorder on request.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::metrics::{counter, gauge};
 use daemon::label;
 use daemon::metrics::histogram::{Histogram, Samples};
+use daemon::sync::atomic::{AtomicU64, Ordering};
 use protocol::{Class, Rejection};
 
 use crate::limit::ConnectionLimit;

@@ -5,6 +5,7 @@ mod command;
 mod containers;
 mod deb;
 mod instructions;
+mod loom;
 mod memory;
 mod simulate;
 mod system;
@@ -33,7 +34,8 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([up::command(), test::command(), bench::command(), instructions::command()])
-        .subcommands([simulate::command(), deb::command(), memory::inside_command(), up::tether_command()])
+        .subcommands([simulate::command(), loom::command(), deb::command()])
+        .subcommands([memory::inside_command(), up::tether_command()])
 }
 
 fn run(matches: &ArgMatches) -> anyhow::Result<()> {
@@ -43,6 +45,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         ("bench", matches) => bench::run(matches),
         ("instructions", matches) => instructions::run(matches),
         ("simulate", matches) => simulate::run(matches),
+        ("loom", matches) => loom::run(matches),
         ("deb", _) => deb::build().map(drop),
         (memory::INSIDE, matches) => memory::inside(matches),
         (up::TETHER, matches) => up::tether(matches),

@@ -76,6 +76,7 @@ fn steps() -> Vec<Step> {
     }
     steps.push(Step { name: "tests", command: cargo(&["test", "--workspace"]) });
     steps.push(Step { name: "simulation", command: cargo(&["xtask", "simulate"]) });
+    steps.push(Step { name: "threads", command: cargo(&["xtask", "loom"]) });
     if find_program("valgrind").is_some() {
         steps.push(Step { name: "instructions", command: cargo(&["xtask", "instructions"]) });
     }

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use daemon::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use daemon::sync::{Mutex, MutexGuard};
 
 use crate::round::Outcome;
 use crate::round::failure::Failure;

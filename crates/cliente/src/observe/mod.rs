@@ -3,17 +3,20 @@
 pub mod history;
 mod lines;
 pub mod metrics;
+#[cfg(all(test, servidor_loom))]
+mod models;
 pub(crate) mod own_host;
 pub mod report;
 pub mod totals;
 pub(crate) mod verdict;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ::metrics::{Histogram, histogram};
 use daemon::event_within;
+use daemon::sync::Mutex;
 use protocol::{Number, answer};
 use tokio_util::sync::CancellationToken;
 

@@ -1,7 +1,8 @@
 //! Whether this host can answer itself: then failures are not its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use daemon::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the last control round failed or was slow.
 #[derive(Clone, Debug, Default)]

@@ -1,13 +1,13 @@
 //! Counts over all rounds of this process, and the budgets of their log lines.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use daemon::http::page::Sections;
 use daemon::logging::Budget;
 use daemon::plural::Plural;
 use daemon::supervisor::Supervised;
+use daemon::sync::atomic::AtomicU64;
+use daemon::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use tracing::info;
 
 use super::history::{History, PastResult, Second, State};

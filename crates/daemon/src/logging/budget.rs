@@ -1,6 +1,6 @@
 //! Limits the log lines of the data path: each message has a budget per second.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// How many more lines one message may log in this second. Lines beyond it are counted.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 //! The recorder's own histograms keep every sample until the next upkeep, and read a clock for each.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::telemetry::BUCKETS;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The most buckets that a histogram has, besides the one without a bound.
 pub const MAX_BUCKETS: usize = BUCKETS;

@@ -1,7 +1,8 @@
 //! The inbox of an event loop: other threads send it connections, settings and the stop.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+
+use daemon::sync::{Receiver, Sender, channel};
 
 use super::{EventLoop, Source};
 use crate::connection::Connection;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use daemon::metrics::histogram::{Bounds, Samples};
+use daemon::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use protocol::Class;
 
 use super::target::{Group, TargetMetrics, Times, Total};

@@ -6,11 +6,12 @@ mod exposition;
 mod target;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use daemon::metrics::histogram::Bounds;
+use daemon::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use daemon::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use self::exposition::{Shown, write};

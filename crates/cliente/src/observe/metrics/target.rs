@@ -1,12 +1,13 @@
 //! What one target counts: one function for each event.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use daemon::metrics::histogram::{Bounds, Samples, whole_nanoseconds, write_total};
 use daemon::metrics::telemetry::seconds_since_epoch;
+use daemon::sync::Mutex;
+use daemon::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use protocol::{Class, Number};
 
 use crate::round::Outcome;
