@@ -13,6 +13,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use protocol::{MAX_DIGITS, Number, answer};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::draw::draw;
 use crate::observe::Observers;
@@ -119,15 +120,16 @@ pub(crate) async fn control(address: SocketAddr, mut context: Context) {
     let target = address.to_string().parse().expect("an address and a port are a target");
     let mut session = Session::new(target, context.stalls.clone(), context.resolver.clone());
     let metrics = Metrics::register();
+    let mut since = context.epoch.start();
     while !context.stop.is_cancelled() {
         let own = context.settings.borrow_and_update().own.clone();
         let (interval, options) = (own.interval.get(), own.round_options());
-        let mut schedule = Schedule::new(context.epoch.first_tick(NAME, interval), interval);
+        let mut schedule = Schedule::new(context.epoch.first_tick(NAME, interval, since), interval);
         tokio::select! {
             biased;
             () = context.stop.cancelled() => return,
             // The sender outlives the rounds, or no setting changes any more.
-            Ok(()) = context.settings.changed() => {}
+            Ok(()) = context.settings.changed() => since = Instant::now(),
             () = rounds(&mut schedule, &mut session, options, &context.observers, &metrics) => {}
         }
     }

@@ -9,7 +9,10 @@ use crate::hash::{fnv, mix};
 
 /// Where the ticks of all targets are counted from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Epoch(Instant);
+pub(crate) struct Epoch {
+    zero: Instant,
+    start: Instant,
+}
 
 impl Epoch {
     /// The epoch for which the first of `targets` ticks at `now`, and the others within an `interval`.
@@ -19,22 +22,21 @@ impl Epoch {
         interval: Duration,
     ) -> Self {
         let first = targets.map(|target| phase(target, interval)).min().unwrap_or_default();
-        Self(now.checked_sub(first).unwrap_or(now))
+        Self { zero: now.checked_sub(first).unwrap_or(now), start: now }
     }
 
-    /// The first tick of `target` that is still to come.
-    pub(crate) fn first_tick(self, target: &str, interval: Duration) -> Instant {
-        let first = self.0 + phase(target, interval);
-        let late = Instant::now().saturating_duration_since(first).as_nanos();
-        // A tick that is due right now has still to come.
-        let tolerance = START_TOLERANCE.min(interval / 2).as_nanos();
-        let missed = late.saturating_sub(tolerance).div_ceil(interval.as_nanos());
+    /// When the first of all targets ticks.
+    pub(crate) fn start(self) -> Instant {
+        self.start
+    }
+
+    /// The first tick of `target` that is not before `since`.
+    pub(crate) fn first_tick(self, target: &str, interval: Duration, since: Instant) -> Instant {
+        let first = self.zero + phase(target, interval);
+        let missed = since.saturating_duration_since(first).as_nanos().div_ceil(interval.as_nanos());
         first + Duration::from_nanos_u128(interval.as_nanos() * missed)
     }
 }
-
-/// Probes that start together may miss their first tick by so much, and make it nevertheless.
-const START_TOLERANCE: Duration = Duration::from_secs(1);
 
 /// When `target` ticks within each interval: a hash of its name, so that targets do not tick together, and each ticks at the same
 /// phase after a restart or a reload.
@@ -135,16 +137,29 @@ mod tests {
         let targets = ["a:1", "b:1", "c:1"];
         let start = Instant::now();
         let epoch = Epoch::at_first_of(targets.into_iter(), start, INTERVAL);
-        let mut first = targets.map(|target| epoch.first_tick(target, INTERVAL));
+        let mut first = targets.map(|target| epoch.first_tick(target, INTERVAL, start));
         first.sort_unstable();
         assert_eq!(first[0], start);
         assert!(first[2] < start + INTERVAL && first.is_sorted() && first[0] < first[1]);
         advance(INTERVAL * 3 + INTERVAL / 2).await;
         for target in targets {
-            let next = epoch.first_tick(target, INTERVAL);
-            assert_eq!((next - epoch.0).as_nanos() % INTERVAL.as_nanos(), phase(target, INTERVAL).as_nanos());
-            assert!(next + START_TOLERANCE >= Instant::now() && next < Instant::now() + INTERVAL);
+            let now = Instant::now();
+            let next = epoch.first_tick(target, INTERVAL, now);
+            assert_eq!(
+                (next - epoch.zero).as_nanos() % INTERVAL.as_nanos(),
+                phase(target, INTERVAL).as_nanos()
+            );
+            assert!((now..now + INTERVAL).contains(&next), "{target}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_schedule_that_begins_anew_makes_no_tick_twice() {
+        let epoch = Epoch::at_first_of(["a:1"].into_iter(), Instant::now(), INTERVAL);
+        let tick = epoch.first_tick("a:1", INTERVAL, epoch.start());
+        assert_eq!(tick, epoch.start());
+        assert_eq!(epoch.first_tick("a:1", INTERVAL, tick + Duration::from_nanos(1)), tick + INTERVAL);
+        assert_eq!(epoch.first_tick("a:1", INTERVAL, tick + INTERVAL), tick + INTERVAL);
     }
 
     #[test]

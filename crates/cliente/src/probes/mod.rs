@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::probe::{Context, probe};
@@ -20,6 +21,8 @@ pub(crate) struct Probes {
     context: Context,
     running: HashMap<Target, Running>,
     tasks: JoinSet<()>,
+    /// Whether the targets of the start are there: only those make the ticks of the start.
+    has_started: bool,
 }
 
 /// A probe that runs.
@@ -32,7 +35,7 @@ struct Running {
 impl Probes {
     /// None yet.
     pub(crate) fn new(context: Context) -> Self {
-        Self { context, running: HashMap::new(), tasks: JoinSet::new() }
+        Self { context, running: HashMap::new(), tasks: JoinSet::new(), has_started: false }
     }
 
     /// Probes `targets` and no others. A probe that ends may finish its round. Other labels change the series of a target, and
@@ -46,6 +49,8 @@ impl Probes {
             }
             stays
         });
+        let has_started = std::mem::replace(&mut self.has_started, true);
+        let since = if has_started { Instant::now() } else { self.context.epoch.start() };
         let metrics = self.context.observers.totals.metrics.follow(targets);
         for (Labelled { target, .. }, metrics) in targets.iter().zip(metrics) {
             match self.running.entry(target.clone()) {
@@ -53,7 +58,7 @@ impl Probes {
                 Entry::Vacant(entry) => {
                     let recorder = Recorder::new(target.clone(), metrics, self.context.observers.clone());
                     let (recorder, end) = (Arc::new(recorder), self.context.stop.child_token());
-                    self.tasks.spawn(probe(Arc::clone(&recorder), self.context.clone(), end.clone()));
+                    self.tasks.spawn(probe(Arc::clone(&recorder), self.context.clone(), end.clone(), since));
                     entry.insert(Running { recorder, end });
                 }
             }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::select;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::draw::draw;
@@ -31,12 +32,19 @@ pub(crate) struct Context {
     pub(crate) count: Option<u64>,
 }
 
-/// Probes the target of `recorder` until `end` is cancelled, or until its last round. A round under way is finished.
-pub(crate) async fn probe(recorder: Arc<Recorder>, mut context: Context, end: CancellationToken) {
+/// Probes the target of `recorder` until `end` is cancelled, or until its last round. A round under way is finished. Ticks before
+/// `since` are none of its own.
+pub(crate) async fn probe(
+    recorder: Arc<Recorder>,
+    mut context: Context,
+    end: CancellationToken,
+    since: Instant,
+) {
     let target = recorder.target();
-    let schedule = |interval| Schedule::new(context.epoch.first_tick(target.as_str(), interval), interval);
+    let schedule =
+        |interval, since| Schedule::new(context.epoch.first_tick(target.as_str(), interval, since), interval);
     let mut interval = context.settings.borrow_and_update().own.interval.get();
-    let mut schedule_now = schedule(interval);
+    let mut schedule_now = schedule(interval, since);
     let mut session = Session::new(target.clone(), context.stalls.clone(), context.resolver.clone());
     let mut left = context.count;
     while left != Some(0) {
@@ -46,7 +54,7 @@ pub(crate) async fn probe(recorder: Arc<Recorder>, mut context: Context, end: Ca
             () = end.cancelled() => break,
             Some(other) = another_interval(&mut context.settings, interval) => {
                 interval = other;
-                schedule_now = schedule(interval);
+                schedule_now = schedule(interval, Instant::now());
                 continue;
             }
             tick = schedule_now.tick() => tick,
