@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::draw::draw;
+use crate::host::rng;
 use crate::observe::Observers;
 use crate::observe::history::CAPACITY;
 use crate::observe::own_host::OwnHost;
@@ -67,9 +68,13 @@ impl Metrics {
 ///
 /// If there is no free port or no thread.
 pub(crate) fn start_answering() -> io::Result<(SocketAddr, oneshot::Receiver<io::Error>)> {
+    let (sender, ended) = oneshot::channel();
+    #[cfg(feature = "simulation")]
+    if let Some(address) = crate::simulation::host::control_address() {
+        return Ok((address, ended));
+    }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
-    let (sender, ended) = oneshot::channel();
     thread::Builder::new().name("control".to_owned()).spawn(move || {
         let error = answer_all(&listener);
         // Nobody waits for it once the rounds have ended.
@@ -145,7 +150,7 @@ async fn rounds(
     let options = Options { keep: false, wanted: Wanted::ANY, ..options };
     loop {
         schedule.tick().await;
-        let number = draw(&mut rand::rng());
+        let number = draw(&mut rng());
         let (outcome, _) = schedule.during(session.round(number, options)).await;
         observers.totals.history.control.add(&outcome, CAPACITY);
         record(&outcome, options, &observers.own_host, metrics);

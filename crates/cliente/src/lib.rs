@@ -11,6 +11,7 @@ pub mod bench;
 mod control;
 pub mod draw;
 mod hash;
+mod host;
 pub mod observe;
 mod page;
 pub mod probes;
@@ -19,6 +20,8 @@ pub mod round;
 pub mod rounds;
 pub mod schedule;
 pub mod settings;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod stall;
 pub mod targets;
 

@@ -114,12 +114,16 @@ impl Rounds {
 fn block_on(inputs: Inputs, cut: &CancellationToken) -> Result<(), RunError> {
     let mut builder = Builder::new_current_thread();
     let runtime = builder.enable_all().max_io_events_per_tick(MAX_EVENTS).build().map_err(RunError::Start)?;
-    runtime.block_on(async {
-        select! {
-            ended = run(inputs) => ended,
-            () = cut.cancelled() => Ok(()),
-        }
-    })
+    runtime.block_on(until_cut(inputs, cut))
+}
+
+/// Makes rounds until their end, or until they are cut short.
+pub(crate) async fn until_cut(inputs: Inputs, cut: &CancellationToken) -> Result<(), RunError> {
+    select! {
+        biased;
+        ended = run(inputs) => ended,
+        () = cut.cancelled() => Ok(()),
+    }
 }
 
 async fn run(inputs: Inputs) -> Result<(), RunError> {
@@ -175,6 +179,7 @@ async fn run(inputs: Inputs) -> Result<(), RunError> {
         }
     };
     select! {
+        biased;
         ended = ended => ended,
         () = heartbeat.keep_beating() => Ok(()),
         error = no_answers(answering) => Err(error),

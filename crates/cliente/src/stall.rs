@@ -17,6 +17,9 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
+#[cfg(feature = "simulation")]
+use crate::simulation::host as simulated;
+
 /// The first beat of a phase comes after so long at most, and no two beats are closer.
 const FIRST_BEAT: Duration = Duration::from_micros(500);
 /// The beats of a long phase are never further apart.
@@ -86,6 +89,11 @@ impl StallMeter {
     /// If the timer cannot be waited for: epoll_ctl(2).
     pub async fn run(&self) -> io::Result<()> {
         let Some(inner) = &self.0 else { return std::future::pending().await };
+        #[cfg(feature = "simulation")]
+        while let Some(beat) = simulated::beat() {
+            beat.await;
+            inner.beat();
+        }
         #[expect(
             deprecated,
             reason = "its successor is unsafe; this descriptor is owned, and open as long as it is registered"
@@ -169,6 +177,10 @@ impl Inner {
 
     /// Sets the time of the next beat. Zero, when there is none, disarms it: the monotonic clock began long ago.
     fn set_timer(&self, beat: Duration) {
+        #[cfg(feature = "simulation")]
+        if simulated::set_beat(beat) {
+            return;
+        }
         let it_value = Timespec {
             tv_sec: i64::try_from(beat.as_secs()).expect("the clock began at boot"),
             tv_nsec: beat.subsec_nanos().into(),
@@ -224,11 +236,19 @@ impl State {
 }
 
 fn now() -> Duration {
+    #[cfg(feature = "simulation")]
+    if let Some(now) = simulated::now() {
+        return now;
+    }
     duration(clock_gettime(ClockId::Monotonic))
 }
 
 /// The processor time of this thread.
 fn used() -> Duration {
+    #[cfg(feature = "simulation")]
+    if let Some(used) = simulated::used() {
+        return used;
+    }
     duration(clock_gettime(ClockId::ThreadCPUTime))
 }
 

@@ -85,7 +85,7 @@ impl Totals {
         info!(forced, rounds, right, failed, disturbed, skipped, "stopped");
     }
 
-    fn counts(&self) -> [u64; 5] {
+    pub(crate) fn counts(&self) -> [u64; 5] {
         let ended = [&self.right, &self.failed, &self.disturbed].map(|counter| counter.load(Acquire));
         // Read last, so that no more rounds have ended than begun.
         let rounds = self.rounds.load(Relaxed);

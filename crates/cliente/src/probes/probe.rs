@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::draw::draw;
+use crate::host::rng;
 use crate::observe::report::Skip;
 use crate::observe::{Observers, Recorder};
 use crate::resolve::Resolver;
@@ -63,7 +64,7 @@ pub(crate) async fn probe(
         recorder.skipped(tick.skipped, Skip::Late);
         let round = recorder.begun(tick);
         let options = context.settings.borrow().own.round_options();
-        let number = draw(&mut rand::rng());
+        let number = draw(&mut rng());
         let (outcome, skipped) = schedule_now.during(session.round(number, options)).await;
         recorder.finished(&round, &number, &outcome);
         recorder.skipped(skipped, Skip::Busy);

@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hickory_resolver::config::{NameServerConfig, ResolverOpts};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{DnsRequestOptions, Query, ResponseCode};
@@ -18,6 +17,7 @@ use tokio::select;
 use tokio::time::{Instant, sleep_until};
 
 use super::Unresolved;
+use crate::host::NameServerSockets;
 
 /// The next name server is asked when the one before has failed, or has not answered for so long.
 const NEXT_SERVER: Duration = Duration::from_millis(250);
@@ -83,7 +83,7 @@ fn ask_one(
         options.os_port_selection = true;
         let context = PoolContext::new(options, TlsConfig::new().map_err(failed)?);
         let pool =
-            NameServerPool::from_config([config(server)], Arc::new(context), TokioRuntimeProvider::default());
+            NameServerPool::from_config([config(server)], Arc::new(context), NameServerSockets::default());
         // As the C library: there are name servers that know no extensions. A long answer comes by TCP.
         let mut options = DnsRequestOptions::default();
         options.use_edns = false;

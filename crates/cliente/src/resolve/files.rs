@@ -53,6 +53,15 @@ impl Files {
         Self { resolv_conf: Watched::at(resolv_conf), hosts: Watched::at(hosts), looked: None }
     }
 
+    /// Files that cannot be read, in place of which resolv.conf says `resolv_conf`.
+    #[cfg(feature = "simulation")]
+    pub(super) fn fixed(resolv_conf: &str) -> Self {
+        let mut files =
+            Self::at(PathBuf::from("/nonexistent/resolv.conf"), PathBuf::from("/nonexistent/hosts"));
+        files.resolv_conf.value = Arc::new(ResolvConf::parse(resolv_conf.as_bytes()));
+        files
+    }
+
     /// What they say now, or said less than a second ago. A file that cannot be read says nothing.
     pub(super) fn read(&mut self) -> (Arc<ResolvConf>, Arc<Hosts>) {
         let now = Instant::now();

@@ -18,6 +18,7 @@ use super::answers::{Answers, Open};
 use super::ask::{Records, ask};
 use super::srv::in_order;
 use super::{Sources, Unresolved, Wanted};
+use crate::host;
 
 /// How long IPv4 addresses wait for the answer about IPv6: RFC 8305, section 3.
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -329,7 +330,7 @@ async fn find_service(
         RData::SRV(service) if !service.target.is_root() => Some(service.clone()),
         _ => None,
     });
-    let services = in_order(services.collect(), &mut rand::rng());
+    let services = in_order(services.collect(), &mut host::rng());
     let _ = parts.send(Part::Hosts { count: services.len(), ttl: records.ttl });
     let mut hosts = FuturesUnordered::new();
     for (number, service) in services.into_iter().enumerate() {

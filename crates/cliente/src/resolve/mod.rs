@@ -132,6 +132,10 @@ struct Sources {
 impl Resolver {
     /// That of this host. It is always there: without resolv.conf, names of the hosts file are found all the same.
     pub fn of_this_host() -> Self {
+        #[cfg(feature = "simulation")]
+        if let Some(resolv_conf) = crate::simulation::host::resolv_conf() {
+            return Self { files: Arc::new(Mutex::new(Files::fixed(&resolv_conf))), port: PORT };
+        }
         Self::with_files(Path::new("/etc/resolv.conf"), Path::new("/etc/hosts"), PORT)
     }
 

@@ -1,12 +1,10 @@
 //! Connects to the first of a target's addresses that accepts: RFC 8305.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::select;
 use tokio::time::{Instant, sleep_until};
 
@@ -14,6 +12,7 @@ use super::attempts::Attempts;
 use super::deadline::within;
 use super::failure::Failure;
 use super::steps::Steps;
+use crate::host::{self, Stream};
 use crate::resolve::{LookUp, Resolver, Wanted};
 use crate::targets::target::Target;
 
@@ -40,7 +39,7 @@ pub(super) async fn connect(
     source: Option<IpAddr>,
     limit: Duration,
     steps: Steps<'_>,
-) -> Result<(SocketAddr, TcpStream), Failure> {
+) -> Result<(SocketAddr, Stream), Failure> {
     let mut attempts = Attempts::within(limit);
     match within(limit, race(look_up, source, steps, &mut attempts)).await {
         Ok(Some((address, stream))) => match stream.set_nodelay(true) {
@@ -57,7 +56,7 @@ async fn race(
     source: Option<IpAddr>,
     steps: Steps<'_>,
     attempts: &mut Attempts,
-) -> Option<(SocketAddr, TcpStream)> {
+) -> Option<(SocketAddr, Stream)> {
     let mut under_way = FuturesUnordered::new();
     let mut next = Instant::now();
     loop {
@@ -65,7 +64,7 @@ async fn race(
             && let Some(address) = look_up.next_address()
         {
             let number = attempts.begin(address);
-            under_way.push(async move { (number, address, attempt(address, source).await) });
+            under_way.push(async move { (number, address, host::connect(address, source).await) });
             next = Instant::now() + ATTEMPT_DELAY;
         }
         select! {
@@ -83,11 +82,4 @@ async fn race(
             else => return None,
         }
     }
-}
-
-async fn attempt(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let Some(source) = source else { return TcpStream::connect(address).await };
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(source, 0))?;
-    socket.connect(address).await
 }

@@ -10,13 +10,10 @@ pub mod reason;
 mod steps;
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use protocol::Number;
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use self::connect::{connect, resolve};
@@ -25,6 +22,7 @@ use self::exchange::{Reply, close_lingering, exchange};
 use self::failure::Failure;
 use self::follow::Following;
 use self::steps::{Progress, Steps};
+use crate::host::{Stream, peek};
 use crate::resolve::{Answers, LookUp, Resolver, Wanted};
 use crate::stall::{Phase, StallMeter};
 use crate::targets::target::Target;
@@ -80,7 +78,7 @@ pub struct Session {
 
 /// A connection that is kept, and where it leads.
 struct Kept {
-    stream: TcpStream,
+    stream: Stream,
     address: SocketAddr,
 }
 
@@ -197,12 +195,10 @@ impl Session {
     }
 
     /// Takes the kept connection, unless the server has ended it meanwhile, which is not a failure.
-    ///
-    /// The socket itself is asked: the runtime may not know yet of a FIN that has arrived.
     fn reuse(&mut self, options: Options) -> Result<Option<Kept>, Failure> {
         let is_wanted = options.keep && self.wanted == options.wanted;
         let Some(kept) = self.kept.take().filter(|_| is_wanted) else { return Ok(None) };
-        match SockRef::from(&kept.stream).peek(&mut [MaybeUninit::uninit()]) {
+        match peek(&kept.stream) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(kept)),
             Err(_) | Ok(0) => {
                 // It may have stopped, and another may serve in its place.

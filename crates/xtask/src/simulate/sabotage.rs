@@ -7,13 +7,12 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 
-use super::{SEEDS, build_command};
+use super::{SEEDS, Side};
 use crate::command::{executables, output, run as run_command, sh, target};
 
-/// Where the patches are.
-const PATCHES: &str = "crates/servidor/sabotage";
-/// What a quick run builds: one bug each of reading, accepting and ending.
-const QUICK: [&str; 3] = ["deadline-without-read", "accept-error-spins", "byte-lost-in-short-write"];
+/// What a quick run builds: one bug each of reading, accepting and ending in the server, and one of the client's schedule.
+const QUICK: [&str; 4] =
+    ["deadline-without-read", "accept-error-spins", "byte-lost-in-short-write", "ticks-made-up-for"];
 /// Makes the folder `$0` what the workspace is now. Files that are the same stay untouched, so that they are not built again.
 /// A file that was removed is listed until that is committed.
 const COPY: &str = r#"
@@ -36,24 +35,34 @@ struct Finding {
     seconds: f64,
 }
 
-pub(super) fn run(names: &[&str], is_quick: bool) -> anyhow::Result<()> {
+pub(super) fn run<'s>(
+    sides: impl Iterator<Item = &'s Side>,
+    names: &[&str],
+    is_quick: bool,
+) -> anyhow::Result<()> {
     let tree = target()?.join("sabotage");
     fs::create_dir_all(&tree)?;
     run_command(sh(COPY, &[&tree]))?;
-    let patches = patches()?;
-    for patch in &patches {
+    let mut patches = Vec::new();
+    for side in sides {
+        patches.extend(side.list()?.into_iter().map(|patch| (side, patch)));
+    }
+    for (_, patch) in &patches {
         apply(patch, &tree, "--check")?;
     }
     println!("{} patches apply", patches.len());
-    let names = if is_quick && names.is_empty() { &QUICK } else { names };
-    let is_chosen = |name: &str| names.is_empty() || names.contains(&name);
-    let chosen: Vec<&PathBuf> = patches.iter().filter(|patch| is_chosen(&name_of(patch))).collect();
-    ensure!(chosen.len() >= names.len(), "not all of these are in {PATCHES}: {names:?}");
+    let is_chosen = |name: &str| match names {
+        [] if is_quick => QUICK.contains(&name),
+        [] => true,
+        names => names.contains(&name),
+    };
+    let chosen: Vec<_> = patches.iter().filter(|(_, patch)| is_chosen(&name_of(patch))).collect();
+    ensure!(chosen.len() >= names.len(), "not all of these are there: {names:?}");
     let mut findings = Vec::new();
     let mut missed = Vec::new();
-    for patch in chosen {
+    for (side, patch) in chosen {
         apply(patch, &tree, "--apply")?;
-        let found = find(patch, &tree)?;
+        let found = find(side, patch, &tree)?;
         apply(patch, &tree, "--reverse")?;
         match found {
             Some(finding) => findings.push(finding),
@@ -67,9 +76,12 @@ pub(super) fn run(names: &[&str], is_quick: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn patches() -> anyhow::Result<Vec<PathBuf>> {
-    let list = output(sh("ls \"$PWD/$0\"/*.patch", &[PATCHES.as_ref()]))?;
-    Ok(list.lines().map(PathBuf::from).collect())
+impl Side {
+    /// The patches of its deliberate bugs.
+    fn list(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let list = output(sh("ls \"$PWD/$0\"/*.patch", &[self.patches().as_ref()]))?;
+        Ok(list.lines().map(PathBuf::from).collect())
+    }
 }
 
 fn name_of(patch: &Path) -> String {
@@ -81,10 +93,10 @@ fn apply(patch: &Path, tree: &Path, how: &str) -> anyhow::Result<()> {
 }
 
 /// Builds the tree with the bug, and runs seeds until one finds it.
-fn find(patch: &Path, tree: &Path) -> anyhow::Result<Option<Finding>> {
+fn find(side: &Side, patch: &Path, tree: &Path) -> anyhow::Result<Option<Finding>> {
     let name = name_of(patch);
     println!("==> {name}");
-    let mut build = build_command();
+    let mut build = side.build_command();
     // Not in our target folder: cargo takes packages of the same name, at the same path in a workspace, for the same.
     build.current_dir(tree).arg("--quiet").arg("--target-dir").arg(tree.join("target"));
     // Nobody debugs it, and it is built sooner without.

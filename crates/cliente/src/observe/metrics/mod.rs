@@ -99,6 +99,14 @@ impl Metrics {
         self.length.store(text.len(), Relaxed);
     }
 
+    /// What is counted of `target`, which has no labels.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn reading(&self, target: &str) -> crate::simulation::oracle::reading::Reading {
+        let state = self.state();
+        let entry = state.targets.get(&format!("server=\"{target}\""));
+        entry.map(|entry| entry.metrics.reading()).unwrap_or_default()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

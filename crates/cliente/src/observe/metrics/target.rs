@@ -146,6 +146,24 @@ impl TargetMetrics {
         f64::from_bits(self.last_success.load(Relaxed))
     }
 
+    /// The counts of rounds.
+    #[cfg(feature = "simulation")]
+    pub(super) fn reading(&self) -> crate::simulation::oracle::reading::Reading {
+        let count = |counter: &AtomicU64| counter.load(Relaxed);
+        let failures = Reason::ALL
+            .iter()
+            .zip(&self.failures)
+            .map(|(reason, failures)| (reason.as_str(), count(failures)));
+        crate::simulation::oracle::reading::Reading {
+            rounds: count(&self.rounds),
+            right: self.numbers.iter().map(count).sum(),
+            disturbed: count(&self.disturbed),
+            skipped: count(&self.skipped),
+            connections: count(&self.connections),
+            failures: failures.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+
     fn record(&self, time: Duration, own: &Times, of_group: fn(&Group) -> &Samples) {
         let bucket = self.bounds.bucket(time);
         match own {
