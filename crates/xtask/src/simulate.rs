@@ -39,7 +39,6 @@ pub(crate) fn command() -> clap::Command {
         .arg(seeds.help("How many seeds"))
         .arg(
             seed.conflicts_with_all(["seeds", "sabotage"])
-                .requires("only")
                 .help("Only this seed, with everything that happens"),
         )
         .arg(sabotage.help("Build them with deliberate bugs, one at a time: each must be found"))
