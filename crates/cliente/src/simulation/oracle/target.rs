@@ -215,7 +215,7 @@ impl Facts {
         look: &Look<'_>,
         options: Options,
         was_same: bool,
-        is_same: bool,
+        is_unchanged: bool,
         is_name: bool,
     ) -> Round {
         let begun = look.now;
@@ -230,7 +230,7 @@ impl Facts {
             options,
             addresses: std::sync::Arc::clone(look.addresses),
             may_reuse: kept.is_some() && was_same && options.keep && (is_open || has_surplus),
-            must_reuse: is_open && is_same && options.keep && !is_name && !self.must_ask,
+            must_reuse: is_open && is_unchanged && options.keep && !is_name && !self.must_ask,
         }
     }
 }
