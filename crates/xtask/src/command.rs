@@ -1,5 +1,6 @@
 //! How subcommands call cargo and other programs, and where the files of this repository are.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -32,6 +33,20 @@ pub(crate) fn sh(script: &str, arguments: &[&Path]) -> Command {
     let mut command = Command::new("bash");
     command.args(["-euo", "pipefail", "-c", script]).args(arguments).current_dir(workspace());
     command
+}
+
+/// Makes the folder `tree` what the workspace is now. Files that are the same stay untouched, so that they are not built again.
+/// A file that was removed is listed until that is committed.
+pub(crate) fn copy_tree(tree: &Path) -> anyhow::Result<()> {
+    const COPY: &str = r#"
+        git ls-files --cached --others --exclude-standard -z | while IFS= read -r -d '' file; do
+            if [[ -e $file ]] && ! cmp --quiet "$file" "$0/$file"; then
+                mkdir -p "$(dirname "$0/$file")"
+                cp "$file" "$0/$file"
+            fi
+        done"#;
+    fs::create_dir_all(tree)?;
+    run(sh(COPY, &[tree]))
 }
 
 /// Runs a command to its end; anything but success is an error that names it.

@@ -7,6 +7,7 @@ mod deb;
 mod instructions;
 mod loom;
 mod memory;
+mod mutants;
 mod simulate;
 mod system;
 mod test;
@@ -34,7 +35,7 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([up::command(), test::command(), bench::command(), instructions::command()])
-        .subcommands([simulate::command(), loom::command(), deb::command()])
+        .subcommands([simulate::command(), loom::command(), mutants::command(), deb::command()])
         .subcommands([memory::inside_command(), up::tether_command()])
 }
 
@@ -46,6 +47,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         ("instructions", matches) => instructions::run(matches),
         ("simulate", matches) => simulate::run(matches),
         ("loom", matches) => loom::run(matches),
+        ("mutants", matches) => mutants::run(matches),
         ("deb", _) => deb::build().map(drop),
         (memory::INSIDE, matches) => memory::inside(matches),
         (up::TETHER, matches) => up::tether(matches),

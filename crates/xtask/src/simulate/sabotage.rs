@@ -1,6 +1,5 @@
 //! Deliberate bugs, one patch each: built into a copy of the tree, and found there.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -8,20 +7,11 @@ use std::time::Instant;
 use anyhow::{Context as _, ensure};
 
 use super::{SEEDS, Side};
-use crate::command::{executables, output, run as run_command, sh, target};
+use crate::command::{copy_tree, executables, output, run as run_command, sh, target};
 
 /// What a quick run builds: one bug each of reading, accepting and ending in the server, and one of the client's schedule.
 const QUICK: [&str; 4] =
     ["deadline-without-read", "accept-error-spins", "byte-lost-in-short-write", "ticks-made-up-for"];
-/// Makes the folder `$0` what the workspace is now. Files that are the same stay untouched, so that they are not built again.
-/// A file that was removed is listed until that is committed.
-const COPY: &str = r#"
-    git ls-files --cached --others --exclude-standard -z | while IFS= read -r -d '' file; do
-        if [[ -e $file ]] && ! cmp --quiet "$file" "$0/$file"; then
-            mkdir -p "$(dirname "$0/$file")"
-            cp "$file" "$0/$file"
-        fi
-    done"#;
 /// Applies the patch `$1` in the folder `$0`, which is no repository, and must not be taken for a part of ours. `$2` is
 /// `--apply`, `--check` or `--reverse`.
 const PATCH: &str = r#"cd "$0"; GIT_CEILING_DIRECTORIES="$(dirname "$0")" git apply -C1 "$2" "$1""#;
@@ -41,8 +31,7 @@ pub(super) fn run<'s>(
     is_quick: bool,
 ) -> anyhow::Result<()> {
     let tree = target()?.join("sabotage");
-    fs::create_dir_all(&tree)?;
-    run_command(sh(COPY, &[&tree]))?;
+    copy_tree(&tree)?;
     let mut patches = Vec::new();
     for side in sides {
         patches.extend(side.list()?.into_iter().map(|patch| (side, patch)));
