@@ -89,3 +89,19 @@ fn socket_at(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_does_not_wait_for_the_acknowledgement_of_the_one_before() {
+        let listeners = open_own("listen", &[([127, 0, 0, 1], 0).into()]).expect("a free port");
+        let _peer = TcpStream::connect(listeners[0].address).expect("it listens");
+        listeners[0].socket.set_nonblocking(false).expect("a socket");
+        let (accepted, _) = listeners[0].socket.accept().expect("a connection waits");
+        assert!(accepted.nodelay().expect("a TCP socket"));
+    }
+}

@@ -32,9 +32,9 @@ const RECEIVE_BUFFER: usize = 12 * 1024;
 /// Why the server cannot start, or has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The buffers of a listener's connections cannot be set.
-    #[error("listen = {address}: the sizes of socket buffers cannot be set")]
-    Buffers {
+    /// The options of a listener's connections cannot be set.
+    #[error("listen = {address}: the options of the socket cannot be set")]
+    Options {
         /// Where it listens.
         address: SocketAddr,
         /// What the kernel said.
@@ -206,13 +206,15 @@ impl Serving {
     }
 }
 
-/// Accepted sockets inherit the sizes of a listener's buffers.
+/// Accepted sockets inherit the options of their listener, also of one that was passed in by another process.
 fn prepared(
     Listener { socket, address, outlives, .. }: Listener,
 ) -> Result<Listening<TcpListener>, ServerError> {
     sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)
         .and_then(|()| sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER))
-        .map_err(|error| ServerError::Buffers { address, error: error.into() })?;
+        // A reply must not wait until the peer has acknowledged the one before.
+        .and_then(|()| sockopt::set_tcp_nodelay(&socket, true))
+        .map_err(|error| ServerError::Options { address, error: error.into() })?;
     Ok(Listening { socket, address, outlives })
 }
 
@@ -234,7 +236,33 @@ fn start_thread(
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
+
+    /// A connection to a listener that another process has made, as the server accepts it, and the peer's side of it.
+    fn accepted() -> (TcpStream, TcpStream) {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = socket.local_addr().expect("it is bound");
+        let listener = prepared(Listener { socket, address, inherited: true, outlives: true });
+        let Listening { socket, .. } = listener.expect("a TCP socket has these options");
+        let peer = TcpStream::connect(address).expect("it listens");
+        (socket.accept().expect("a connection waits").0, peer)
+    }
+
+    #[test]
+    fn what_the_kernel_holds_for_a_connection_is_bounded() {
+        let (socket, _peer) = accepted();
+        // The kernel doubles what it is asked for.
+        assert_eq!(sockopt::socket_send_buffer_size(&socket), Ok(16 * 1024));
+        assert_eq!(sockopt::socket_recv_buffer_size(&socket), Ok(24 * 1024));
+    }
+
+    #[test]
+    fn a_reply_does_not_wait_for_the_acknowledgement_of_the_one_before() {
+        let (socket, _peer) = accepted();
+        assert_eq!(sockopt::tcp_nodelay(&socket), Ok(true));
+    }
 
     #[tokio::test]
     async fn a_panic_of_an_event_loop_is_reported_as_well_as_its_end() {
