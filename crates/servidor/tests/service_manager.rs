@@ -42,3 +42,15 @@ fn a_stop_is_announced_while_connections_drain() {
     daemon.wait_for("draining");
     assert_eq!(manager.next_state(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=61000000");
 }
+
+#[test]
+fn a_daemon_that_has_nothing_to_do_still_shows_that_it_runs() {
+    let manager = ServiceManager::new();
+    let variables = [("NOTIFY_SOCKET", manager.address()), ("WATCHDOG_USEC", "200000")];
+    let _daemon = start_with(&["--worker-threads", "2"], &variables);
+    let mut pings = 0;
+    // The first check takes every thread for alive.
+    while pings < 5 {
+        pings += usize::from(manager.next_message() == "WATCHDOG=1");
+    }
+}

@@ -169,4 +169,14 @@ mod tests {
             assert_eq!(begun.elapsed().as_secs(), seconds);
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_its_answer_is_disconnected_in_the_end() {
+        let mut clients = Clients::default();
+        let client = add(&mut clients, true).await;
+        sleep(EXCHANGE_TIMEOUT.saturating_sub(LAST_TURN)).await;
+        assert!(!client.is_finished());
+        sleep(2 * LAST_TURN).await;
+        assert!(client.is_finished());
+    }
 }

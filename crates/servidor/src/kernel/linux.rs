@@ -188,3 +188,25 @@ fn whole_milliseconds(timeout: Duration) -> Duration {
 fn errno<T>(outcome: io::Result<T>) -> Result<T, Errno> {
     outcome.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_less_than_a_millisecond_after_its_deadline() {
+        let whole = |nanoseconds| whole_milliseconds(Duration::from_nanos(nanoseconds)).as_nanos();
+        assert_eq!(
+            [0, 1, 1_000_000, 1_000_001, 299_000_001].map(whole),
+            [0, 1_000_000, 1_000_000, 2_000_000, 300_000_000]
+        );
+    }
+
+    #[test]
+    fn a_wait_does_not_end_before_its_deadline() {
+        let mut kernel = Linux::new().expect("two files");
+        let deadline = kernel.now() + Duration::from_micros(2500);
+        kernel.wait(&mut Vec::new(), Some(deadline)).expect("epoll works");
+        assert!(kernel.now() >= deadline);
+    }
+}
