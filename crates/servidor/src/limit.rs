@@ -60,3 +60,20 @@ impl ConnectionLimit {
         self.limit.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_acceptor_is_woken_once_for_each_time_that_it_has_found_no_permit() {
+        let limit = ConnectionLimit::new(1);
+        limit.acquire();
+        limit.release();
+        assert!(!limit.take_awaited(), "nobody waits");
+        limit.acquire();
+        assert!(!limit.await_free());
+        limit.release();
+        assert_eq!([limit.take_awaited(), limit.take_awaited()], [true, false]);
+    }
+}

@@ -14,6 +14,8 @@ use crate::kernel::{Interest, Ready};
 const MOST_CALLS_WITHOUT_WAIT: u64 = 100_000;
 /// Fewer waits than this in a row are spurious or interrupted.
 const MOST_WAITS_IN_VAIN: u32 = 100;
+/// Fewer waits than this in a row only find that deadlines have moved.
+const MOST_IDLE_WAITS: u32 = 1000;
 
 impl World {
     /// Every call begins with this: it takes time, and the process may stall.
@@ -34,6 +36,7 @@ impl World {
     fn enter_to_act(&mut self, me: usize) {
         self.enter();
         self.loops[me].waits_in_vain = 0;
+        self.loops[me].idle_waits = 0;
     }
 
     pub(crate) fn read_clock(&mut self, me: usize) -> u64 {
@@ -94,7 +97,13 @@ impl World {
 
     /// An event loop must handle what is reported to it again and again.
     fn check_progress(&mut self, me: usize, has_reported: bool) {
-        self.loops[me].waits_in_vain += u32::from(has_reported);
+        let each = &mut self.loops[me];
+        each.waits_in_vain += u32::from(has_reported);
+        each.idle_waits = if has_reported { 0 } else { each.idle_waits + 1 };
+        if each.idle_waits > MOST_IDLE_WAITS {
+            self.oracle
+                .fail(self.now, format_args!("loop {me} spins: its deadline passes, and it does nothing"));
+        }
         if self.loops[me].waits_in_vain > MOST_WAITS_IN_VAIN {
             self.oracle.fail(self.now, format_args!("loop {me} spins: it does not handle what is reported"));
         }
@@ -242,7 +251,13 @@ impl World {
         trace!(self, "loop {me} change(#{link}, {interest:?})");
         let target = Target::Link(link);
         match self.loops[me].watches.iter_mut().find(|watch| watch.target == target) {
-            Some(watch) => *watch = Watch { target, ready: Ready::Connection(key), interest },
+            Some(watch) => {
+                let changed = Watch { target, ready: Ready::Connection(key), interest };
+                if std::mem::replace(watch, changed) == changed {
+                    self.oracle
+                        .fail(self.now, format_args!("loop {me} changes the watch of #{link} to what it is"));
+                }
+            }
             None => self.oracle.fail(self.now, format_args!("loop {me} changes #{link}, not watched")),
         }
         Ok(())

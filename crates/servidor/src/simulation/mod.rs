@@ -6,6 +6,8 @@
 
 mod calls;
 mod choices;
+#[cfg(test)]
+mod costs;
 mod coverage;
 pub(crate) mod driver;
 mod faults;

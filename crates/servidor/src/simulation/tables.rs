@@ -22,17 +22,17 @@ use crate::kernel::simulated::Shared;
 use crate::metrics::CloseReason::{self, *};
 
 /// Later than anything in a table.
-const NEVER: u64 = 3_000_000;
+pub(super) const NEVER: u64 = 3_000_000;
 
 /// A step of the peer, at this time in milliseconds.
-type Row = (u64, Step);
+pub(super) type Row = (u64, Step);
 
-fn bytes(text: &str) -> Step {
+pub(super) fn bytes(text: &str) -> Step {
     Send(text.as_bytes().to_vec())
 }
 
 /// The settings' defaults.
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     Rules {
         max_connections: 5,
         refuses: false,
@@ -55,7 +55,7 @@ struct Played {
 }
 
 /// One event loop with one listener, and the stop at this time in milliseconds.
-fn scenario(rules: Rules, stop_at: u64) -> Scenario {
+pub(super) fn scenario(rules: Rules, stop_at: u64) -> Scenario {
     Scenario {
         theme: Theme::Mixed,
         loops: 1,
@@ -88,14 +88,15 @@ fn play(rows: Vec<Row>, reloads: Vec<(u64, Rules)>, stop_at: u64) -> Played {
 }
 
 /// Runs a server on a kernel without faults. Each peer connects at the start, and does what its table says.
-fn serve(scenario: &Scenario, peers: Vec<Vec<Row>>) -> (Shared, Arc<Context>) {
+pub(super) fn serve(scenario: &Scenario, peers: Vec<Vec<Row>>) -> (Shared, Arc<Context>) {
     let mut settings = scenario::defaults();
     settings.own = scenario.rules.own(&settings.own).as_ref().clone();
     let context = Context::new(&settings);
     let oracle = Oracle::new(Arc::clone(&context), 1, 1, &scenario.rules);
     let mut world = World::new(Choices::from_seed(0), oracle, 1, Trace::kept());
     world.faults = Faults { descriptors: usize::MAX, failing: vec![None], ..Faults::default() };
-    world.listeners = vec![Listener::new(1024, false)];
+    let listeners = scenario.listeners.iter();
+    world.listeners = listeners.map(|(backlog, inherited)| Listener::new(*backlog, *inherited)).collect();
     world.cost = scenario.cost;
     for (peer, rows) in peers.into_iter().enumerate() {
         let port = u16::try_from(1024 + peer).expect("there are few peers");

@@ -73,6 +73,8 @@ pub(super) struct Loop {
     pub(super) left_out: Vec<Ready>,
     /// Waits that reported something, since a call last had an effect.
     pub(super) waits_in_vain: u32,
+    /// Waits that reported nothing, one after the other.
+    pub(super) idle_waits: u32,
     /// It is suspended until then.
     pub(super) suspended_until: u64,
     pub(super) has_ended: bool,

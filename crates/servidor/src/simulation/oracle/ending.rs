@@ -205,13 +205,13 @@ impl Oracle {
         }
     }
 
-    /// Whether the limit of lingering sockets is reached, and this one has lingered longest.
+    /// Whether too many sockets linger, and this one has lingered longest.
     fn lingers_longest(&self, me: usize, link: usize) -> bool {
         let lingering = self.open_of(me).filter(|other| other.phase == Phase::Lingering);
         let (count, is_oldest) = lingering.fold((0, true), |(count, is_oldest), other| {
             (count + 1, is_oldest && self.models[link].finished.earliest <= other.finished.latest)
         });
-        count >= share(MOST_LINGERING, self.loops.len(), me) && is_oldest
+        count > share(MOST_LINGERING, self.loops.len(), me) && is_oldest
     }
 
     /// At the end of a turn: the limits of lingering sockets and stalled connections are kept.
