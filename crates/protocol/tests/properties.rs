@@ -170,3 +170,32 @@ fn error_replies_are_distinct_and_fit() {
     assert_eq!(judge(&number, &[b"ERRO ", &[b'x'; 200][..]].concat(), false), Verdict::Wrong);
     assert_eq!(judge(&number, b"PAR\r\n", false), Verdict::Wrong);
 }
+
+#[test]
+fn an_error_reply_is_waited_for_until_it_is_too_long() {
+    let number = Number::parse(b"42").expect("a number");
+    let mut reply = b"ERRO ".to_vec();
+    reply.resize(MAX_REPLY - 1, b'x');
+    assert_eq!(judge(&number, &reply, false), Verdict::Incomplete);
+    assert_eq!(judge(&number, &reply, true), Verdict::ServerError);
+    reply.push(b'x');
+    assert_eq!(judge(&number, &reply, false), Verdict::Wrong);
+}
+
+#[test]
+fn classes_and_rejections_have_the_names_and_positions_that_logs_and_metrics_use() {
+    assert_eq!(Class::ALL.map(Class::as_str), ["large", "even", "odd"]);
+    assert_eq!(Class::ALL.map(Class::index), [0, 1, 2]);
+    assert_eq!(Rejection::ALL.map(Rejection::as_str), ["empty", "invalid", "too_long"]);
+    assert_eq!(Rejection::ALL.map(Rejection::index), [0, 1, 2]);
+}
+
+#[test]
+fn a_partial_line_is_what_was_kept_last() {
+    let mut partial = PartialLine::EMPTY;
+    assert!(partial.is_empty());
+    partial.keep(b"12");
+    assert_eq!((partial.is_empty(), partial.as_bytes()), (false, &b"12"[..]));
+    partial.keep(b"");
+    assert_eq!((partial.is_empty(), partial.as_bytes()), (true, &b""[..]));
+}

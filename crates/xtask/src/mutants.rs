@@ -22,13 +22,16 @@ const COMPLETE: [i32; 3] = [0, 2, 3];
 /// In seconds, since many mutants never end.
 const TIMEOUT: &str = "300";
 
+/// Nobody reads how a test failed.
+const QUICK_FAILURES: [(&str, &str); 2] = [("RUST_BACKTRACE", "0"), ("PROPTEST_MAX_SHRINK_ITERS", "0")];
+
 /// Tests that are run one after the other: the second ones only for what the first have missed.
 type Stages = &'static [(&'static str, &'static [&'static str])];
 
 /// The quickest tests first.
 fn stages(package: &str) -> Stages {
     const LIBRARY: (&str, &[&str]) = ("its own unit tests", &["--cargo-arg=--lib"]);
-    const ALL: (&str, &[&str]) = ("all of its tests", &[]);
+    const ALL: (&str, &[&str]) = ("all of its tests", &["--cargo-arg=--tests"]);
     match package {
         "servidor" => &[
             (
@@ -40,7 +43,10 @@ fn stages(package: &str) -> Stages {
         "cliente" => &[LIBRARY, ALL],
         "daemon" => &[
             LIBRARY,
-            ("the tests of both daemons", &["--test-package=daemon", "--test-package=servidor,cliente"]),
+            (
+                "the tests of both daemons",
+                &["--test-package=daemon", "--test-package=servidor,cliente", "--cargo-arg=--tests"],
+            ),
         ],
         _ => &[ALL],
     }
@@ -85,7 +91,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             record.skip_all_but(&todo, &all)?;
             let mut command = mutants(package, &tree, &["--in-place", "--iterate", "--timeout", TIMEOUT]);
             command.arg("--output").arg(&record.folder).args(*arguments);
-            command.env("CARGO_TARGET_DIR", folder.join("build"));
+            command.env("CARGO_TARGET_DIR", folder.join("build")).envs(QUICK_FAILURES);
             println!("==> {}", shown(&command));
             let status = command.status().context("cannot start cargo-mutants")?;
             let is_complete = status.code().is_some_and(|status| COMPLETE.contains(&status));
