@@ -22,6 +22,8 @@ const COMPLETE: [i32; 3] = [0, 2, 3];
 /// In seconds, since many mutants never end.
 const TIMEOUT: &str = "300";
 
+/// For the mutants of `servidor` that the first seeds have missed.
+const MORE_SEEDS: &str = "300";
 /// Nobody reads how a test failed.
 const QUICK_FAILURES: [(&str, &str); 2] = [("RUST_BACKTRACE", "0"), ("PROPTEST_MAX_SHRINK_ITERS", "0")];
 
@@ -92,6 +94,9 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             let mut command = mutants(package, &tree, &["--in-place", "--iterate", "--timeout", TIMEOUT]);
             command.arg("--output").arg(&record.folder).args(*arguments);
             command.env("CARGO_TARGET_DIR", folder.join("build")).envs(QUICK_FAILURES);
+            if stage > 0 {
+                command.env("SIMULATED_SEEDS", MORE_SEEDS);
+            }
             println!("==> {}", shown(&command));
             let status = command.status().context("cannot start cargo-mutants")?;
             let is_complete = status.code().is_some_and(|status| COMPLETE.contains(&status));

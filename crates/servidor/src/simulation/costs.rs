@@ -30,6 +30,12 @@ fn sixteen_kibibytes_of_requests_are_one_read_and_two_writes() {
 }
 
 #[test]
+fn a_connection_is_not_read_before_something_has_arrived() {
+    let rows = vec![(1000, bytes("2\n")), (2000, Finish)];
+    assert_eq!(calls(rows, "receive").len(), 2, "the request, and the end");
+}
+
+#[test]
 fn a_client_that_ends_first_costs_no_more_than_its_close() {
     let rows = || vec![(0, bytes("2\n")), (1, Finish)];
     assert_eq!(calls(rows(), "close").len(), 1);
