@@ -95,17 +95,14 @@ impl World {
         }
     }
 
-    /// An event loop must handle what is reported to it again and again.
+    /// An event loop must handle what is reported to it again and again, and deadlines that have passed.
     fn check_progress(&mut self, me: usize, has_reported: bool) {
         let each = &mut self.loops[me];
         each.waits_in_vain += u32::from(has_reported);
         each.idle_waits = if has_reported { 0 } else { each.idle_waits + 1 };
-        if each.idle_waits > MOST_IDLE_WAITS {
+        if each.waits_in_vain > MOST_WAITS_IN_VAIN || each.idle_waits > MOST_IDLE_WAITS {
             self.oracle
-                .fail(self.now, format_args!("loop {me} spins: its deadline passes, and it does nothing"));
-        }
-        if self.loops[me].waits_in_vain > MOST_WAITS_IN_VAIN {
-            self.oracle.fail(self.now, format_args!("loop {me} spins: it does not handle what is reported"));
+                .fail(self.now, format_args!("loop {me} spins: it does not handle what is ready or due"));
         }
     }
 
@@ -250,14 +247,10 @@ impl World {
         }
         trace!(self, "loop {me} change(#{link}, {interest:?})");
         let target = Target::Link(link);
+        let changed = Watch { target, ready: Ready::Connection(key), interest };
         match self.loops[me].watches.iter_mut().find(|watch| watch.target == target) {
-            Some(watch) => {
-                let changed = Watch { target, ready: Ready::Connection(key), interest };
-                if std::mem::replace(watch, changed) == changed {
-                    self.oracle
-                        .fail(self.now, format_args!("loop {me} changes the watch of #{link} to what it is"));
-                }
-            }
+            Some(watch) if *watch != changed => *watch = changed,
+            Some(_) => self.oracle.fail(self.now, format_args!("loop {me} changes #{link} to what it is")),
             None => self.oracle.fail(self.now, format_args!("loop {me} changes #{link}, not watched")),
         }
         Ok(())
