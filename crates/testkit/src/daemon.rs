@@ -151,8 +151,8 @@ impl Daemon {
 
     /// How many sockets it has open. Those in the kernel's queues are not open yet.
     pub fn open_sockets(&self) -> usize {
-        let files = std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("a child of this process");
-        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        let files = fs::read_dir(format!("/proc/{}/fd", self.id())).expect("a child of this process");
+        let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
         targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     }
 
