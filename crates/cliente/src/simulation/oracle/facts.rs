@@ -73,7 +73,8 @@ impl Facts {
         self.forget_closed(now);
         for connection in self.connections.iter_mut().filter(|connection| connection.begun < now) {
             connection.sent.retain(|(at, _)| *at == now);
-            connection.arrived.clear();
+            // An end that came together with the reply is still to be seen.
+            connection.arrived.retain(|(_, segment)| !matches!(segment, Segment::Data(_)));
         }
         self.asked.retain(|(at, _)| *at == now);
         self.told.retain(|(at, ..)| *at == now);

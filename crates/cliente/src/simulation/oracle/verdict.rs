@@ -183,6 +183,9 @@ impl Case<'_> {
             if *sent != begun || !self.round.may_reuse || !self.options().keep {
                 return Verdict::Broken("an old connection was used".to_owned());
             }
+            if connection.arrived.first().is_some_and(|(at, _)| *at <= begun) {
+                return Verdict::Broken("a connection was used that the server had ended".to_owned());
+            }
         } else {
             if self.round.must_reuse {
                 return Verdict::Broken("the kept connection was not used".to_owned());
