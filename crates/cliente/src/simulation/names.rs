@@ -18,6 +18,7 @@ const AAAA: u16 = 28;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) servers: Vec<NameServer>,
+    #[expect(clippy::struct_field_names, reason = "they are the names")]
     pub(super) names: Vec<Name>,
     sockets: BTreeMap<u64, Socket>,
     opened: u64,
@@ -26,6 +27,7 @@ pub(super) struct Names {
 /// A name, whose addresses change with time.
 #[derive(Debug)]
 pub(super) struct Name {
+    #[expect(clippy::struct_field_names, reason = "it is the name")]
     pub(super) name: String,
     /// From which time on it has which addresses; the first from the beginning.
     pub(super) addresses: Vec<(u64, Vec<IpAddr>)>,
@@ -212,7 +214,7 @@ impl World {
     }
 
     /// An answer arrives at the client.
-    pub(super) fn answered(&mut self, question: Question, found: Found) {
+    pub(super) fn answered(&mut self, question: &Question, found: Found) {
         let now = self.now;
         let (name, kind) = question.subject();
         let Some(socket) = self.names.sockets.get_mut(&question.socket) else { return };
@@ -237,7 +239,9 @@ impl World {
     pub(super) fn see_answers(&mut self) {
         let wakers: Vec<Waker> =
             self.names.sockets.values_mut().filter_map(|socket| socket.waker.take()).collect();
-        wakers.into_iter().for_each(|waker| self.wake_later(Some(waker)));
+        for waker in wakers {
+            self.wake_later(Some(waker));
+        }
     }
 }
 

@@ -113,7 +113,7 @@ impl Scenario {
     /// The world before the client starts.
     pub(super) fn world(&mut self, choices: &mut Choices, trace: Trace) -> World {
         let mut owners = vec![(CONTROL.ip(), None)];
-        let mut servers = vec![self.control(choices)];
+        let mut servers = vec![Self::control(choices)];
         for (number, target) in self.targets.iter().enumerate() {
             for address in &target.addresses {
                 owners.push((*address, Some(number)));
@@ -140,7 +140,7 @@ impl Scenario {
         world
     }
 
-    fn control(&self, choices: &mut Choices) -> Server {
+    fn control(choices: &mut Choices) -> Server {
         let weather = Weather {
             from: 0,
             service: Service::Serves,

@@ -251,7 +251,9 @@ impl World {
         // Those that wait for nothing in particular wait again.
         let ready = self.connections.values_mut().filter(|connection| connection.result.is_some());
         let wakers: Vec<Waker> = ready.filter_map(|connection| connection.waker.take()).collect();
-        wakers.into_iter().for_each(|waker| self.wake_later(Some(waker)));
+        for waker in wakers {
+            self.wake_later(Some(waker));
+        }
     }
 
     /// The client has closed its socket.

@@ -220,7 +220,7 @@ impl World {
             Event::Sends(connection, segment) => self.server_sends(connection, segment),
             Event::ServerEnds(server) => self.server_ends(server),
             Event::Asked(question) => self.asked(question),
-            Event::Answered(question, found) => self.answered(question, found),
+            Event::Answered(question, found) => self.answered(&question, found),
             Event::Beat => {
                 self.beat_key = None;
                 self.has_beaten = true;

@@ -100,9 +100,8 @@ impl Watched {
             Case { round, facts: &self.facts, stalls: look.stalls, is_name: self.is_name, now, is_followed };
         let (ending, is_over) = match case.verdict() {
             Verdict::Broken(problem) => return Err(problem),
-            Verdict::UnderWay if results.is_empty() => return Ok(()),
+            Verdict::UnderWay | Verdict::MayEnd(_) if results.is_empty() => return Ok(()),
             Verdict::UnderWay => return Err(format!("the round ended too early: {results:?}")),
-            Verdict::MayEnd(_) if results.is_empty() => return Ok(()),
             Verdict::MayEnd(ending) => (ending, false),
             Verdict::Ends(ending) => (ending, true),
         };
