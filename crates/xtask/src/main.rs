@@ -8,6 +8,7 @@ mod instructions;
 mod loom;
 mod memory;
 mod mutants;
+mod sanitize;
 mod simulate;
 mod system;
 mod test;
@@ -36,7 +37,7 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommands([up::command(), test::command(), bench::command(), instructions::command()])
         .subcommands([simulate::command(), loom::command(), mutants::command(), deb::command()])
-        .subcommands([memory::inside_command(), up::tether_command()])
+        .subcommands([sanitize::command(), memory::inside_command(), up::tether_command()])
 }
 
 fn run(matches: &ArgMatches) -> anyhow::Result<()> {
@@ -48,6 +49,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         ("simulate", matches) => simulate::run(matches),
         ("loom", matches) => loom::run(matches),
         ("mutants", matches) => mutants::run(matches),
+        ("sanitize", matches) => sanitize::run(matches),
         ("deb", _) => deb::build().map(drop),
         (memory::INSIDE, matches) => memory::inside(matches),
         (up::TETHER, matches) => up::tether(matches),
