@@ -206,6 +206,26 @@ fn peers_that_do_not_read() {
     assert_eq!(played.reason, SlowReader, "a trickle does not hold the permit for ever");
 }
 
+/// A peer that asks for more than the kernel holds for both sides, at this time.
+fn flood(at: u64, reading: Reading, requests: usize) -> Vec<Row> {
+    vec![(0, Read(reading)), (at, bytes(&"12345678901\n".repeat(requests)))]
+}
+
+#[test]
+fn of_129_peers_that_do_not_read_the_one_that_has_waited_longest_is_reset() {
+    // The first one has taken some of its replies meanwhile, and another one has taken all.
+    let mut peers = vec![flood(0, Reading::Slow { bytes: 10_240, every: SECOND / 2 }, 20_000)];
+    peers.extend((1..128).map(|_| flood(100, Reading::Never, 10_000)));
+    let mut recovers = flood(0, Reading::Never, 10_000);
+    recovers.push((50, Read(Reading::Eager)));
+    peers.push(recovers);
+    peers.push(flood(3000, Reading::Never, 10_000));
+    let (shared, _) = serve(&scenario(Rules { max_connections: 200, ..rules() }, NEVER), peers);
+    let trace = std::mem::take(&mut shared.world().trace).into_lines();
+    let first = trace.iter().find(|line| line.contains(" reset(")).expect("one is reset");
+    assert!(first.trim().starts_with("3.0") && first.contains("reset(#1)"), "{first}");
+}
+
 #[test]
 fn a_stop() {
     let ask = |text: &str| vec![(0, bytes("2\n")), (1000, bytes(text))];
