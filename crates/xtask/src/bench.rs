@@ -12,7 +12,7 @@ mod flatness;
 mod hostile;
 mod load;
 mod plot;
-mod process;
+pub(crate) mod process;
 mod table;
 
 use std::fs;

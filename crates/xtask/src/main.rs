@@ -10,6 +10,7 @@ mod memory;
 mod mutants;
 mod sanitize;
 mod simulate;
+mod soak;
 mod system;
 mod test;
 mod up;
@@ -35,7 +36,7 @@ fn command() -> Command {
         .about("Build, run, test and measure servidor and cliente")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([up::command(), test::command(), bench::command(), instructions::command()])
+        .subcommands([up::command(), test::command(), bench::command(), soak::command(), instructions::command()])
         .subcommands([simulate::command(), loom::command(), mutants::command(), deb::command()])
         .subcommands([sanitize::command(), memory::inside_command(), up::tether_command()])
 }
@@ -45,6 +46,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         ("up", matches) => up::run(matches),
         ("test", matches) => test::run(matches),
         ("bench", matches) => bench::run(matches),
+        ("soak", matches) => soak::run(matches),
         ("instructions", matches) => instructions::run(matches),
         ("simulate", matches) => simulate::run(matches),
         ("loom", matches) => loom::run(matches),
