@@ -1,18 +1,12 @@
-//! The log: one JSON object per line with the documented fields, within its budget, and never blocking the service.
+//! The log: one JSON object per line with the documented fields, within its budget.
 
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use common::start;
 use serde_json::Value;
-use testkit::{Peer, Signal, request, scrape, send_signal, wait_for_exit, wait_until};
+use testkit::{Peer, Signal, scrape, wait_until};
 
 /// The field names of a line except those that every line has. The latter are checked here.
 fn own_fields(line: &Value) -> Vec<&str> {
@@ -166,111 +160,4 @@ fn lines_suppressed_in_the_last_second_are_summed_up_at_the_stop() {
         let told: u64 = of_event.map(|line| line["count"].as_u64().expect("a count")).sum();
         assert_eq!(told, expected, "{event} in {sums:?}");
     }
-}
-
-/// A daemon whose log nobody reads, so that its addresses must be known beforehand: a loopback address of its own
-/// instead of a free port.
-struct Unheard {
-    child: Child,
-    address: SocketAddr,
-    metrics: SocketAddr,
-}
-
-impl Unheard {
-    fn start(case: u8, redirection: &str) -> Self {
-        let [_, a, b, c] = std::process::id().to_be_bytes();
-        let address = SocketAddr::from(([127, a ^ case, b, c], 20_888));
-        let metrics = SocketAddr::new(address.ip(), 20_889);
-        let child = Command::new("sh")
-            .args(["-c", &format!("exec \"$0\" \"$@\" {redirection}"), env!("CARGO_BIN_EXE_servidor")])
-            .args(["--listen", &address.to_string(), "--metrics-listen", &metrics.to_string()])
-            .args(["--log-format", "json", "--log-events-per-second", "1000000"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("sh starts");
-        wait_until("it listens", || std::net::TcpStream::connect(metrics).is_ok());
-        wait_until("it is ready", || request(metrics, "GET", "/-/ready").status == 200);
-        Self { child, address, metrics }
-    }
-
-    fn ask(&self, requests: usize) {
-        let mut peer = Peer::connect(self.address);
-        for _ in 0..requests / 100 {
-            peer.send("7\n".repeat(100));
-            for _ in 0..100 {
-                assert_eq!(peer.line(), "ÍMPAR\n");
-            }
-        }
-    }
-
-    fn assert_stops(mut self) {
-        send_signal(&self.child, Signal::TERM);
-        assert_eq!(wait_for_exit(&mut self.child).code(), Some(0));
-    }
-}
-
-impl Drop for Unheard {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[test]
-fn with_standard_error_closed_requests_are_still_answered() {
-    let daemon = Unheard::start(0, "2>&-");
-    daemon.ask(1000);
-    assert_eq!(scrape(daemon.metrics).count("servidor_numbers_total", &[("class", "odd")]), 1000);
-    daemon.assert_stops();
-}
-
-#[test]
-fn with_a_full_pipe_requests_are_still_answered_and_each_line_is_written_or_counted() {
-    let mut daemon = Unheard::start(1, "");
-    daemon.ask(20_000);
-    let metrics = scrape(daemon.metrics);
-    assert_eq!(metrics.count("servidor_numbers_total", &[("class", "odd")]), 20_000);
-    assert_eq!(metrics.count("servidor_log_events_suppressed_total", &[]), 0);
-    // Counted once a second.
-    let address = daemon.metrics;
-    let dropped = || scrape(address).count("servidor_log_lines_dropped_total", &[]);
-    wait_until("lost lines are counted", || dropped() > 0);
-
-    let pipe = BufReader::new(daemon.child.stderr.take().expect("it is piped"));
-    let written = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&written);
-    let reader = thread::spawn(move || {
-        for line in pipe.lines() {
-            let line = line.expect("text");
-            serde_json::from_str::<Value>(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-    });
-    // Two addresses, one connection from its beginning to its end, and its numbers.
-    wait_until("each line is written or counted", || {
-        written.load(Ordering::Relaxed) + dropped() == 2 + 2 + 20_000
-    });
-    daemon.assert_stops();
-    reader.join().expect("each line is whole");
-}
-
-#[test]
-fn a_log_that_nobody_reads_does_not_delay_a_stop() {
-    // As under systemd, where both outputs are the journal.
-    let daemon = Unheard::start(3, "1>&2");
-    daemon.ask(20_000);
-    daemon.assert_stops();
-}
-
-#[test]
-fn with_a_full_disk_requests_are_still_answered_and_lost_lines_are_counted() {
-    let daemon = Unheard::start(2, "2>/dev/full");
-    daemon.ask(100);
-    // Counted once a second.
-    wait_until("lost lines are counted", || {
-        scrape(daemon.metrics).count("servidor_log_lines_dropped_total", &[]) > 100
-    });
-    daemon.assert_stops();
 }

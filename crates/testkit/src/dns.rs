@@ -42,10 +42,13 @@ const HEADER: usize = 12;
 pub struct Dns {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
+    socket: UdpSocket,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// Answers that wait, if they do, and who they are for.
+    held: Option<Vec<(Vec<u8>, SocketAddr)>>,
     answers: HashMap<(String, Kind), Answer>,
     zones: HashMap<String, Answer>,
     queries: Vec<(String, Kind)>,
@@ -58,21 +61,37 @@ impl Dns {
         let address = socket.local_addr().expect("it is bound");
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
+        let answering = socket.try_clone().expect("a socket");
         thread::spawn(move || {
             let mut query = [0; 512];
-            while let Ok((length, peer)) = socket.recv_from(&mut query) {
-                if let Some(reply) = reply(&query[..length], &shared) {
+            while let Ok((length, peer)) = answering.recv_from(&mut query) {
+                let Some(reply) = reply(&query[..length], &shared) else { continue };
+                match &mut lock(&shared).held {
+                    Some(held) => held.push((reply, peer)),
                     // A peer that went away needs none.
-                    let _ = socket.send_to(&reply, peer);
+                    None => drop(answering.send_to(&reply, peer)),
                 }
             }
         });
-        Self { address, state }
+        Self { address, state, socket }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// From now on answers wait.
+    pub fn hold(&self) {
+        lock(&self.state).held = Some(Vec::new());
+    }
+
+    /// Sends the answers that wait.
+    pub fn release(&self) {
+        let held = lock(&self.state).held.take();
+        for (reply, peer) in held.into_iter().flatten() {
+            self.socket.send_to(&reply, peer).expect("a peer that waits");
+        }
     }
 
     /// From now on, queries about `name` are answered like this.

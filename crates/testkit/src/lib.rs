@@ -16,6 +16,8 @@ mod service_manager;
 mod stall;
 mod terminal;
 mod tracer;
+mod unheard;
+mod wall_clock;
 
 use std::env;
 use std::io::Write as _;
@@ -34,6 +36,8 @@ pub use service_manager::ServiceManager;
 pub use stall::Stall;
 pub use terminal::{on_terminal, terminal};
 pub use tracer::{Tracer, assert_http_side_recovers};
+pub use unheard::{SmallDisk, Unheard};
+pub use wall_clock::{WallClock, logged_seconds_from_now, seconds_from_now};
 
 /// How long anything that must happen may take: long enough for a machine that is busy with other things.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -53,6 +57,23 @@ pub fn wait_until(description: &str, mut condition: impl FnMut() -> bool) {
 pub fn let_pass(start: Instant, time: Duration) {
     #[expect(clippy::disallowed_methods, reason = "what is awaited is the time")]
     std::thread::sleep(time.saturating_sub(start.elapsed()));
+}
+
+/// Runs tests that mostly wait, all at the same time. Each is a thread of its name.
+pub fn side_by_side(tests: &[(&str, fn())]) {
+    std::thread::scope(|scope| {
+        let start = |&(name, test): &(&str, fn())| {
+            let builder = std::thread::Builder::new().name(name.to_owned());
+            builder.spawn_scoped(scope, test).expect("room for a thread")
+        };
+        let running: Vec<_> = tests.iter().map(start).collect();
+        let failed = running
+            .into_iter()
+            .zip(tests)
+            .filter_map(|(thread, (name, _))| thread.join().err().map(|_| *name));
+        let failed: Vec<&str> = failed.collect();
+        assert!(failed.is_empty(), "failed: {failed:?}");
+    });
 }
 
 /// Lets this process, and the daemons that it starts from now on, open as many files as it may at most.
