@@ -27,7 +27,11 @@ impl<W: Write> Output<W> {
 impl<W: Write> Write for Output<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.torn {
-            self.torn = self.writer.write_all(b"\n").is_err();
+            if self.writer.write_all(b"\n").is_err() {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                return Ok(line.len());
+            }
+            self.torn = false;
         }
         let mut rest = line;
         while !rest.is_empty() {
@@ -121,6 +125,36 @@ mod tests {
             let expected = format!("{taken}five\n");
             assert_eq!(String::from_utf8_lossy(&output.writer.taken), expected, "{limit}");
         }
+    }
+
+    /// Takes the first five bytes, and all from its fourth call on.
+    struct Recovering(Vec<u8>, u32);
+
+    impl Write for Recovering {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 += 1;
+            let count = match self.1 {
+                1 => 5,
+                2 | 3 => return Err(ErrorKind::StorageFull.into()),
+                _ => bytes.len(),
+            };
+            self.0.extend(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_lost_rather_than_joined_to_one_that_was_cut_off() {
+        let mut output = Output::new(Recovering(Vec::new(), 0), Arc::default());
+        for line in ["first\n", "second\n", "third\n"] {
+            output.write_all(line.as_bytes()).expect("it never fails");
+        }
+        assert_eq!(String::from_utf8_lossy(&output.writer.0), "first\nthird\n");
+        assert_eq!(output.failed.load(Ordering::Relaxed), 2);
     }
 
     #[test]
