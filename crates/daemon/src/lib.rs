@@ -4,6 +4,7 @@
 //! defaults and callbacks.
 
 pub mod accept;
+pub mod clock;
 mod container;
 pub mod exit;
 pub mod http;

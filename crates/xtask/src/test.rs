@@ -11,12 +11,13 @@ use crate::command::{cargo, run as run_command, shown, skip};
 use crate::{containers, memory, system};
 
 /// Programs that some tests need, and the Debian package of each.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 6] = [
     ("python3", "python3"),
     ("promtool", "prometheus"),
     ("strace", "strace"),
     ("valgrind", "valgrind"),
     ("groff", "groff"),
+    ("faketime", "faketime"),
 ];
 
 struct Step {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
+use daemon::clock::{Moment, WallClock};
 use daemon::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use daemon::sync::{Mutex, MutexGuard};
 
@@ -29,6 +30,7 @@ pub struct History {
     targets: Mutex<BTreeMap<String, Arc<Probed>>>,
     /// How many targets there are: rounds need not wait for the lock to know it.
     count: AtomicUsize,
+    clock: WallClock,
     /// The control rounds.
     pub(crate) control: Rounds,
 }
@@ -71,9 +73,17 @@ pub enum PastResult {
     Disturbed,
 }
 
-/// A second of the Unix time.
+/// A second, counted since the host started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Second(u32);
+
+/// When a page is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    second: Second,
+    /// The Unix time of second 0, by the wall clock as it is set now.
+    host_start: i64,
+}
 
 /// What is known about a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -135,6 +145,13 @@ impl History {
     /// How many rounds of each target are remembered, with as many targets as there are now.
     pub(crate) fn capacity(&self) -> usize {
         (MOST / self.count.load(Relaxed).max(1)).clamp(FEWEST, CAPACITY)
+    }
+
+    /// This second, and what time of day the others were.
+    pub(crate) fn now(&self) -> Now {
+        #[expect(clippy::cast_possible_truncation, reason = "a time of day, in seconds")]
+        let host_start = self.clock.unix_time(Moment::default()).round() as i64;
+        Now { second: Second::now(), host_start }
     }
 
     fn targets(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Probed>>> {
@@ -246,38 +263,31 @@ impl Measured {
 
 impl Second {
     /// This second.
-    pub(crate) fn now() -> Self {
-        Self::of(SystemTime::now())
+    fn now() -> Self {
+        Self(u32::try_from(Moment::now().0.as_secs()).unwrap_or(u32::MAX))
+    }
+}
+
+impl Now {
+    /// How long ago a second was.
+    pub(crate) fn since(self, earlier: Second) -> Duration {
+        Duration::from_secs(self.second.0.saturating_sub(earlier.0).into())
     }
 
-    pub(crate) fn of(time: SystemTime) -> Self {
-        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self(u32::try_from(seconds).unwrap_or(u32::MAX))
-    }
-
-    /// The time from `earlier` until this.
-    pub(crate) fn since(self, earlier: Self) -> Duration {
-        Duration::from_secs(self.0.saturating_sub(earlier.0).into())
-    }
-
-    /// With the date, as in RFC 3339.
-    pub(crate) fn rfc3339(self) -> String {
-        let time = UNIX_EPOCH + Duration::from_secs(self.0.into());
+    /// When it was, with the date, as in RFC 3339.
+    pub(crate) fn rfc3339(self, at: Second) -> String {
+        let time = UNIX_EPOCH + Duration::from_secs(self.unix_time(at));
         humantime::format_rfc3339_seconds(time).to_string()
     }
-}
 
-impl From<Second> for u64 {
-    fn from(Second(seconds): Second) -> Self {
-        seconds.into()
+    /// The hours, minutes and seconds of UTC.
+    pub(crate) fn time_of_day(self, at: Second) -> String {
+        let seconds = self.unix_time(at) % 86_400;
+        format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
     }
-}
 
-/// The hours, minutes and seconds of UTC.
-impl fmt::Display for Second {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0 % 86_400;
-        write!(formatter, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    fn unix_time(self, at: Second) -> u64 {
+        self.host_start.saturating_add(at.0.into()).try_into().unwrap_or_default()
     }
 }
 
@@ -292,6 +302,11 @@ pub(crate) mod tests {
             rounds.inner().add(Past { at: Second(at), result }, CAPACITY);
         }
         Arc::new(rounds)
+    }
+
+    /// So many seconds after the first of these rounds ended.
+    pub(crate) fn seconds_later(seconds: u32) -> Now {
+        Now { second: Second(64_800 + seconds), host_start: 0 }
     }
 
     pub(crate) const RIGHT: PastResult = PastResult::Right(0.001);

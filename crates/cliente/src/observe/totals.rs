@@ -10,7 +10,7 @@ use daemon::sync::atomic::AtomicU64;
 use daemon::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use tracing::info;
 
-use super::history::{History, PastResult, Second, State};
+use super::history::{History, PastResult, State};
 use super::metrics::Metrics;
 use super::own_host::OwnHost;
 use super::report::{Loss, Short};
@@ -103,7 +103,7 @@ impl Supervised for Totals {
         let counts = format!("{rounds}, {failed} failed, {loss}, {} skipped", Plural(skipped, "tick"));
         let own_host = if self.own_host.is_in_trouble() { "this host is in trouble; " } else { "" };
         let verdict = Verdict::of(self.history.all());
-        let line = Line(&verdict);
+        let line = Line(&verdict, self.history.now());
         if let [(only, standing)] = verdict.targets.as_slice()
             && let State::Right(_) = standing.state()
             && let Some(PastResult::Right(seconds)) = only.past().last().map(|past| past.result)
@@ -121,7 +121,7 @@ impl Supervised for Totals {
             control: &self.history.control,
             own_host_in_trouble: self.own_host.is_in_trouble(),
             capacity: self.history.capacity(),
-            now: Second::now(),
+            now: self.history.now(),
         })
     }
 

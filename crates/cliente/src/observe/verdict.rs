@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use daemon::plural::Plural;
 
-use super::history::{Rounds, Standing, State};
+use super::history::{Now, Rounds, Second, Standing, State};
 
 /// All targets with what is known of them, the worst first.
 pub(crate) struct Verdict {
@@ -37,11 +37,11 @@ impl Verdict {
 }
 
 /// Those that fail the longest first, then those of which nothing is known, then those with the most failures.
-fn rank(standing: &Standing) -> (u8, u64) {
+fn rank(standing: &Standing) -> (u8, Second, u32) {
     match standing.state() {
-        State::Failing(since, _) => (0, since.into()),
-        State::Unknown => (1, 0),
-        State::Right(_) => (2, u64::from(u32::MAX - standing.failed)),
+        State::Failing(since, _) => (0, since, 0),
+        State::Unknown => (1, Second::default(), 0),
+        State::Right(_) => (2, Second::default(), u32::MAX - standing.failed),
     }
 }
 
@@ -63,11 +63,11 @@ impl fmt::Display for Verdict {
 }
 
 /// As [`Verdict`], for a line that also names the worst target.
-pub(crate) struct Line<'a>(pub(crate) &'a Verdict);
+pub(crate) struct Line<'a>(pub(crate) &'a Verdict, pub(crate) Now);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(verdict) = self;
+        let Self(verdict, now) = self;
         let Some((worst, standing)) = verdict.targets.first() else { return write!(formatter, "no targets") };
         let (all, name) = (verdict.targets.len(), worst.name());
         let others = |formatter: &mut fmt::Formatter<'_>| match verdict.unknown {
@@ -76,7 +76,7 @@ impl fmt::Display for Line<'_> {
         };
         match standing.state() {
             State::Failing(since, reason) => {
-                let reason = reason.as_str();
+                let (since, reason) = (now.time_of_day(since), reason.as_str());
                 if all == 1 {
                     return write!(formatter, "{name} failing since {since} UTC: {reason}");
                 }
@@ -96,12 +96,12 @@ impl fmt::Display for Line<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::tests::{CLOSED, REFUSED, RIGHT, rounds};
+    use super::super::history::tests::{CLOSED, REFUSED, RIGHT, rounds, seconds_later};
     use super::*;
 
     fn words(targets: &[Arc<Rounds>]) -> (String, String) {
         let verdict = Verdict::of(targets.to_vec());
-        (verdict.to_string(), Line(&verdict).to_string())
+        (verdict.to_string(), Line(&verdict, seconds_later(0)).to_string())
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
-use crate::observe::history::{CAPACITY, Past, PastResult};
+use crate::observe::history::{CAPACITY, Now, Past, PastResult};
 use crate::observe::report::Short;
 
 /// The hatching of failures.
@@ -12,15 +12,15 @@ const PATTERN: &str = "<defs><pattern id=\"failed\" width=\"5\" height=\"5\" pat
     patternTransform=\"rotate(45)\"><path d=\"M0 0v5\"/></pattern></defs>\n";
 
 /// The chart and its key.
-pub(super) fn of(past: &[Past]) -> String {
-    chart(past) + &key(past)
+pub(super) fn of(past: &[Past], now: Now) -> String {
+    chart(past, now) + &key(past)
 }
 
 /// A bar a round, the newest on the right. Round trips are on a logarithmic scale, failures are hatched and as high as the
 /// chart, disturbed rounds are dots.
 ///
 /// All lengths are in per cent, so that text keeps its size on a narrow screen.
-fn chart(past: &[Past]) -> String {
+fn chart(past: &[Past], now: Now) -> String {
     let mut svg = String::from("<svg class=\"chart\" role=\"img\" aria-label=\"round trips\">\n");
     let scale = Scale::of(past);
     if let Some(scale) = &scale {
@@ -38,6 +38,7 @@ fn chart(past: &[Past]) -> String {
         svg.push_str(PATTERN);
     }
     for (position, Past { at, result }) in (CAPACITY - past.len().min(CAPACITY)..).zip(past) {
+        let at = now.time_of_day(*at);
         let (class, height, outcome) = match (result, &scale) {
             (PastResult::Right(seconds), Some(scale)) => {
                 let outcome = Short(Duration::from_secs_f32(*seconds)).to_string();
@@ -135,7 +136,7 @@ impl Display for PowerOfTen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::history::tests::{REFUSED, RIGHT, rounds};
+    use crate::observe::history::tests::{REFUSED, RIGHT, rounds, seconds_later};
 
     fn past(results: &[PastResult]) -> Vec<Past> {
         rounds("a:1", results.iter().copied()).past()
@@ -143,7 +144,8 @@ mod tests {
 
     #[test]
     fn bars_stand_at_the_right_and_grow_with_the_logarithm() {
-        let html = chart(&past(&[RIGHT, PastResult::Right(0.031_623), REFUSED, PastResult::Disturbed]));
+        let results = [RIGHT, PastResult::Right(0.031_623), REFUSED, PastResult::Disturbed];
+        let html = chart(&past(&results), seconds_later(9));
         let is_round = |line: &&str| line.starts_with("<rect") || line.starts_with("<circle");
         let bars: Vec<&str> = html.lines().filter(is_round).collect();
         assert_eq!(
@@ -160,7 +162,7 @@ mod tests {
 
     #[test]
     fn without_a_right_round_there_is_no_axis() {
-        let html = of(&past(&[REFUSED, REFUSED, PastResult::Disturbed]));
+        let html = of(&past(&[REFUSED, REFUSED, PastResult::Disturbed]), seconds_later(9));
         assert!(!html.contains("<text") && !html.contains("<line"), "{html}");
         assert_eq!(html.matches("<rect class=\"f\"").count(), 2, "{html}");
         assert!(!html.contains("median"), "{html}");

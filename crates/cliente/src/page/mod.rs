@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use daemon::http::page::{Escaped, Level, Sections, figures};
 
-use crate::observe::history::{Rounds, Second};
+use crate::observe::history::{Now, Rounds};
 use crate::observe::verdict::Verdict;
 
 /// How many targets have a large chart.
@@ -28,7 +28,7 @@ pub(crate) struct View<'a> {
     pub(crate) own_host_in_trouble: bool,
     /// How many rounds of a target are remembered.
     pub(crate) capacity: usize,
-    pub(crate) now: Second,
+    pub(crate) now: Now,
 }
 
 pub(crate) fn of(view: &View<'_>) -> Sections {
@@ -46,7 +46,7 @@ pub(crate) fn of(view: &View<'_>) -> Sections {
             continue;
         }
         let title = format!("The last rounds of {}", name(rounds));
-        let _ = writeln!(html, "<section><h2>{title}</h2>\n{}</section>", chart::of(&past));
+        let _ = writeln!(html, "<section><h2>{title}</h2>\n{}</section>", chart::of(&past, view.now));
     }
     html.push_str(&since_the_start(view.counts));
     Sections { verdict: Some(verdict(view)), html }
@@ -98,7 +98,7 @@ mod tests {
         let counts = [0; 5];
         let verdict = &Verdict::of(targets);
         let (control, capacity) = (&history.control, CAPACITY);
-        of(&View { counts, verdict, control, own_host_in_trouble, capacity, now: Second::now() })
+        of(&View { counts, verdict, control, own_host_in_trouble, capacity, now: history.now() })
     }
 
     #[test]

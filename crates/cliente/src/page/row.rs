@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
 use super::words::Words;
-use crate::observe::history::{Past, PastResult, Second, Standing, State};
+use crate::observe::history::{Now, Past, PastResult, Standing, State};
 use crate::observe::report::{Loss, Short};
 
 /// How many rounds the small chart shows.
@@ -20,12 +20,12 @@ pub(super) struct Row<'a, N> {
     pub(super) name: N,
     pub(super) standing: Standing,
     pub(super) past: &'a [Past],
-    pub(super) now: Second,
+    pub(super) now: Now,
 }
 
 impl<'a> Row<'a, &'static str> {
     /// The line of the control rounds.
-    pub(super) fn own_host(past: &'a [Past], standing: Standing, trouble: bool, now: Second) -> OwnHost<'a> {
+    pub(super) fn own_host(past: &'a [Past], standing: Standing, trouble: bool, now: Now) -> OwnHost<'a> {
         OwnHost { row: Row { name: "this host itself", standing, past, now }, trouble }
     }
 }
@@ -161,12 +161,12 @@ pub(super) fn legend() -> String {
 mod tests {
     use super::*;
     use crate::observe::history::PastResult::Disturbed;
-    use crate::observe::history::tests::{REFUSED, RIGHT, rounds};
+    use crate::observe::history::tests::{REFUSED, RIGHT, rounds, seconds_later};
 
     fn row(results: &[PastResult]) -> String {
         let rounds = rounds("a:1", results.iter().copied());
         let (standing, past) = (rounds.standing(), &rounds.past());
-        Row { name: "a:1", standing, past, now: Second::now() }.to_string()
+        Row { name: "a:1", standing, past, now: seconds_later(9) }.to_string()
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
     fn the_own_host_is_the_baseline_or_in_trouble() {
         let rounds = rounds("", [RIGHT, REFUSED]);
         let html =
-            |trouble| Row::own_host(&rounds.past(), rounds.standing(), trouble, Second::now()).to_string();
+            |trouble| Row::own_host(&rounds.past(), rounds.standing(), trouble, seconds_later(9)).to_string();
         assert!(html(false).contains("this host itself</th><td class=\"words\">baseline, last 1.00 ms"));
         assert!(
             html(true).starts_with("<tr class=\"own failing\">") && html(true).contains("failed or slow")

@@ -3,14 +3,14 @@
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-use crate::observe::history::{Second, Standing, State};
+use crate::observe::history::{Now, Second, Standing, State};
 
 const DAY: Duration = Duration::from_hours(24);
 
 /// The state of a target, in HTML.
 pub(super) struct Words {
     pub(super) standing: Standing,
-    pub(super) now: Second,
+    pub(super) now: Now,
 }
 
 impl Display for Words {
@@ -47,16 +47,16 @@ impl Words {
 /// A point in time, in UTC; the page's script makes it local. With the date, if it is a day ago.
 pub(super) struct Time {
     pub(super) at: Second,
-    pub(super) now: Second,
+    pub(super) now: Now,
 }
 
 impl Display for Time {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at, now } = self;
-        let rfc3339 = at.rfc3339();
+        let (rfc3339, time) = (now.rfc3339(*at), now.time_of_day(*at));
         let date = if now.since(*at) < DAY { "" } else { &rfc3339[.."2026-01-31".len()] };
         let space = if date.is_empty() { "" } else { " " };
-        write!(formatter, r#"<time datetime="{rfc3339}">{date}{space}{at}</time>"#)
+        write!(formatter, r#"<time datetime="{rfc3339}">{date}{space}{time}</time>"#)
     }
 }
 
@@ -76,18 +76,15 @@ impl Display for Age {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use super::*;
     use crate::observe::history::PastResult::Disturbed;
-    use crate::observe::history::tests::{CLOSED, REFUSED, RIGHT, rounds};
+    use crate::observe::history::tests::{CLOSED, REFUSED, RIGHT, rounds, seconds_later};
 
     #[test]
     fn a_state_is_told_with_its_age_its_reason_and_the_last_right_round() {
-        let after = |results: &[_], seconds: u64| {
+        let after = |results: &[_], seconds| {
             let standing = rounds("a:1", results.iter().copied()).standing();
-            Words { standing, now: Second::of(UNIX_EPOCH + Duration::from_secs(64_800 + seconds)) }
-                .to_string()
+            Words { standing, now: seconds_later(seconds) }.to_string()
         };
         let at = |text| format!(r#"<time datetime="1970-01-01T18:00:00Z">{text}</time>"#);
         assert_eq!(after(&[], 0), "not measured yet");

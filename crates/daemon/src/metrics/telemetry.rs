@@ -1,11 +1,12 @@
 //! The metrics recorder, and the series that both daemons have.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, PoisonError};
 
 use ::metrics::{Counter, Gauge, counter, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use super::process::{self, Process};
+use crate::clock::{Moment, WallClock};
 use crate::settings::{REVISION, VERSION};
 
 /// How many buckets a histogram has.
@@ -22,8 +23,10 @@ pub(crate) fn doubling_from(first: f64) -> Vec<f64> {
 pub struct Telemetry {
     recorder: PrometheusHandle,
     process: Process,
+    clock: WallClock,
+    started: (Moment, Gauge),
     reload_successful: Gauge,
-    last_successful_reload: Gauge,
+    last_successful_reload: (Mutex<Moment>, Gauge),
     events_suppressed: Counter,
     lines_dropped: Counter,
 }
@@ -38,28 +41,31 @@ impl Telemetry {
         let builder = PrometheusBuilder::new().set_buckets(&doubling_from(FIRST_BUCKET));
         let builder = builder.expect("there are buckets");
         let recorder = builder.install_recorder().expect("the only recorder of this process");
-        let now = seconds_since_epoch(SystemTime::now());
         gauge!(
             description: "Always 1; version and revision tell what is running.",
             format!("{name}_build_info"), "version" => VERSION, "revision" => REVISION
         )
         .set(1);
         // The library reads it from /proc/stat, which hardened units hide (ProcSubset=pid).
-        gauge!(
+        let start_time = gauge!(
             description: "Start time of the process since the Unix epoch.",
             "process_start_time_seconds"
-        )
-        .set(now);
+        );
         let telemetry = Self {
             recorder,
             process: Process::open(),
+            clock: WallClock::new(),
+            started: (Moment::now(), start_time),
             reload_successful: gauge!(
                 description: "1 if the settings were in order when they were last read, else 0.",
                 format!("{name}_config_last_reload_successful")
             ),
-            last_successful_reload: gauge!(
-                description: "When settings in order were last read, since the Unix epoch.",
-                format!("{name}_config_last_reload_success_timestamp_seconds")
+            last_successful_reload: (
+                Mutex::default(),
+                gauge!(
+                    description: "When settings in order were last read, since the Unix epoch.",
+                    format!("{name}_config_last_reload_success_timestamp_seconds")
+                ),
             ),
             events_suppressed: counter!(
                 description: "Events of the data path that were not logged, being over the budget.",
@@ -78,6 +84,10 @@ impl Telemetry {
     /// recorder, or appends to the text.
     pub fn render(&self, own: impl FnOnce(&mut String)) -> String {
         self.process.collect();
+        let (started, start_time) = &self.started;
+        start_time.set(self.clock.unix_time(*started));
+        let (reloaded, reload_time) = &self.last_successful_reload;
+        reload_time.set(self.clock.unix_time(*reloaded.lock().unwrap_or_else(PoisonError::into_inner)));
         let mut text = String::new();
         own(&mut text);
         text.push_str(&self.recorder.render());
@@ -94,7 +104,7 @@ impl Telemetry {
     pub fn reloaded(&self, successful: bool) {
         self.reload_successful.set(if successful { 1.0 } else { 0.0 });
         if successful {
-            self.last_successful_reload.set(seconds_since_epoch(SystemTime::now()));
+            *self.last_successful_reload.0.lock().unwrap_or_else(PoisonError::into_inner) = Moment::now();
         }
     }
 
@@ -107,9 +117,4 @@ impl Telemetry {
     pub fn lines_dropped(&self, total: u64) {
         self.lines_dropped.absolute(total);
     }
-}
-
-/// A point in time as metrics show it.
-pub fn seconds_since_epoch(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
+use daemon::clock::WallClock;
 use daemon::metrics::histogram::{Bounds, Samples};
 use daemon::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use protocol::Class;
@@ -19,7 +20,7 @@ pub(super) struct Shown {
 }
 
 /// Appends all series of `targets`.
-pub(super) fn write(text: &mut String, targets: &[Shown], bounds: &Bounds) {
+pub(super) fn write(text: &mut String, targets: &[Shown], bounds: &Bounds, clock: WallClock) {
     if targets.is_empty() {
         return;
     }
@@ -43,7 +44,7 @@ pub(super) fn write(text: &mut String, targets: &[Shown], bounds: &Bounds) {
     );
     write_failures(text, targets);
     write_numbers(text, targets);
-    write_state(text, targets);
+    write_state(text, targets, clock);
     write_info(text, targets);
     head(text, RESOLVE.0, "summary", RESOLVE.1);
     for Shown { metrics, .. } in targets {
@@ -88,11 +89,12 @@ fn write_numbers(text: &mut String, targets: &[Shown]) {
     }
 }
 
-fn write_state(text: &mut String, targets: &[Shown]) {
+fn write_state(text: &mut String, targets: &[Shown], clock: WallClock) {
     let name = "cliente_last_success_timestamp_seconds";
     head(text, name, "gauge", "When the last right reply came, in Unix time; 0 before the first.");
     for Shown { metrics, .. } in targets {
-        line(text, name, &metrics.labels, "", metrics.last_success());
+        let time = metrics.last_success().map_or(0.0, |moment| clock.unix_time(moment));
+        line(text, name, &metrics.labels, "", time);
     }
     let name = "cliente_up";
     let help = "1 if the last round was right; 0 if not, and before the first; NaN if no longer asked.";

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
+use daemon::clock::WallClock;
 use daemon::metrics::histogram::Bounds;
 use daemon::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use daemon::sync::{Mutex, MutexGuard};
@@ -28,6 +29,7 @@ const LINGER: Duration = Duration::from_mins(4);
 pub struct Metrics {
     detail: Detail,
     bounds: Arc<Bounds>,
+    clock: WallClock,
     state: Mutex<State>,
     /// How long the text was at the last scrape.
     length: AtomicUsize,
@@ -51,7 +53,7 @@ impl Metrics {
     /// Those of no target. The histograms have buckets with these bounds.
     pub fn new(detail: Detail, bounds: Bounds) -> Self {
         let (bounds, state, length) = (Arc::new(bounds), Mutex::default(), AtomicUsize::new(0));
-        Self { detail, bounds, state, length }
+        Self { detail, bounds, clock: WallClock::new(), state, length }
     }
 
     /// Has series for `targets` from now on; those of all others are gone. A target that comes back in time finds its counts as
@@ -95,7 +97,7 @@ impl Metrics {
         let length = self.length.load(Relaxed);
         // Counts grow by a digit now and then.
         text.reserve(length + length / 16);
-        write(text, &targets, &self.bounds);
+        write(text, &targets, &self.bounds, self.clock);
         self.length.store(text.len(), Relaxed);
     }
 

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use daemon::clock::Moment;
 use daemon::metrics::histogram::{Bounds, Samples, whole_nanoseconds, write_total};
-use daemon::metrics::telemetry::seconds_since_epoch;
 use daemon::sync::Mutex;
 use daemon::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use protocol::{Class, Number};
@@ -27,7 +27,7 @@ pub(crate) struct TargetMetrics {
     pub(super) resolve: Total,
     pub(super) connect: Times,
     pub(super) round_trip: Times,
-    /// The bits of a number.
+    /// The [`Moment`] in nanoseconds, 0 before the first.
     last_success: AtomicU64,
     pub(super) up: AtomicU64,
     /// The address that the last round used, if it is known.
@@ -126,7 +126,7 @@ impl TargetMetrics {
             Ok(round_trip) => {
                 self.numbers[number.class().index()].fetch_add(1, Relaxed);
                 self.record(*round_trip, &self.round_trip, |group| &group.round_trip);
-                self.last_success.store(seconds_since_epoch(SystemTime::now()).to_bits(), Relaxed);
+                self.last_success.store(whole_nanoseconds(Moment::now().0), Relaxed);
                 self.up.store(1, Relaxed);
             }
             Err(failure) => {
@@ -141,9 +141,10 @@ impl TargetMetrics {
         *self.address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When the last right reply came; 0 before the first.
-    pub(super) fn last_success(&self) -> f64 {
-        f64::from_bits(self.last_success.load(Relaxed))
+    /// When the last right reply came; nothing before the first.
+    pub(super) fn last_success(&self) -> Option<Moment> {
+        let nanoseconds = self.last_success.load(Relaxed);
+        (nanoseconds > 0).then(|| Moment(Duration::from_nanos(nanoseconds)))
     }
 
     /// The counts of rounds.
