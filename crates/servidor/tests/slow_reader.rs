@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::start;
 use serde_json::Value;
-use testkit::{DEADLINE, Peer, let_pass, scrape};
+use testkit::{DEADLINE, Peer, Stall, let_pass, scrape};
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How much is asked for: several times what the kernel holds for both sides.
@@ -85,6 +85,30 @@ fn a_peer_that_reads_a_few_bytes_at_a_time_is_a_slow_reader_in_the_end() {
     }
     assert_eq!(daemon.wait_for("connection closed")["reason"], "slow_reader");
     asking.join().expect("the daemon takes no more");
+}
+
+#[test]
+fn a_peer_that_reads_during_a_stall_longer_than_the_timeout_gets_all_its_replies() {
+    let expected: String = (0..REQUESTS).map(request).collect();
+    let daemon = start(&["--write-timeout", "8s", "--log-level", "debug"]);
+    let peer = Peer::connect_with_room(ROOM, daemon.address());
+    let asking = ask_for_all(writer(&peer));
+    daemon.wait_for("replies stalled");
+    let stall = Stall::stop(&daemon);
+    // All that the kernel holds, so that it has room again.
+    let mut received = Vec::with_capacity(expected.len());
+    peer.stream().set_read_timeout(Some(Duration::from_secs(1))).expect("above zero");
+    let end = peer.stream().read_to_end(&mut received).expect_err("the daemon is stopped");
+    assert_eq!(end.kind(), ErrorKind::WouldBlock, "no reset");
+    stall.outlast(Duration::from_secs(8));
+    drop(stall);
+    peer.stream().set_read_timeout(Some(DEADLINE)).expect("above zero");
+    let mut rest = vec![0; expected.len() - received.len()];
+    let all = peer.stream().read_exact(&mut rest);
+    assert!(all.is_ok(), "{all:?}: {:?}", daemon.lines_with("connection closed"));
+    received.extend_from_slice(&rest);
+    assert!(received == expected.as_bytes(), "all replies are right, and in order");
+    asking.join().expect("all was taken");
 }
 
 #[test]

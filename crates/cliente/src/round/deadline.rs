@@ -7,8 +7,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 /// How often the runtime asks the kernel between the deadline and its enforcement. One turn takes in the events of sockets, the
-/// next runs the tasks that these events wake, such as those of the resolver.
-const TURNS: usize = 3;
+/// next runs the tasks that these events wake: those of the resolver wake each other, so there are more than enough.
+const TURNS: usize = 12;
 
 /// The time is up, and nothing had arrived until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -102,7 +102,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    fn wait(stream: TcpStream) -> Option<Self> {
+    /// Waits for the first request.
+    pub(crate) fn wait(stream: TcpStream) -> Option<Self> {
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(DEADLINE)).expect("above zero");
         read_from(BufReader::new(stream))

@@ -45,6 +45,7 @@ pub(crate) fn silent(address: &str) -> (TcpListener, Vec<TcpStream>) {
     let address: SocketAddr = address.parse().expect("an address");
     listener.bind(&address.into()).expect("a free port");
     listener.listen(0).expect("a bound socket");
+    let address = listener.local_addr().expect("it is bound").as_socket().expect("an IP address");
     let mut queued = Vec::new();
     while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
         queued.push(stream);
