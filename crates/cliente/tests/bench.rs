@@ -14,7 +14,7 @@ use cliente::round::reason::Reason;
 use protocol::Class;
 use servidor::Context;
 use support::{held, next, serve};
-use testkit::wait_until;
+use testkit::{DEADLINE, wait_until};
 
 const RATE: f64 = 200.0;
 const STALL: Duration = Duration::from_secs(1);
@@ -25,6 +25,11 @@ fn servidor() -> (SocketAddr, Arc<Context>) {
 
 fn load(address: SocketAddr) -> Load {
     Load { duration: Duration::from_millis(300), ..support::load(address) }
+}
+
+/// So many requests, however long they take.
+fn requests(count: u64, address: SocketAddr) -> Load {
+    Load { requests: Some(count), duration: DEADLINE, ..load(address) }
 }
 
 fn measure(load: &Load) -> Outcome {
@@ -46,7 +51,7 @@ fn failures(outcome: &Outcome, reason: Reason) -> u64 {
 #[test]
 fn the_server_counts_what_the_generator_counts() {
     let (address, context) = servidor();
-    let load = Load { connections: 9, pipeline: 16, threads: 2, ..load(address) };
+    let load = Load { connections: 9, pipeline: 16, threads: 2, ..requests(1000, address) };
     let outcome = measure(&load);
     assert!(outcome.all_right(), "{:?}", outcome.tally.failures);
     assert_counts_agree(&context, &outcome);
@@ -109,7 +114,7 @@ fn wrong_replies_are_counted_one_by_one() {
             next = asked.next();
         }
     });
-    let outcome = measure(&Load { pipeline: 8, ..load(address) });
+    let outcome = measure(&Load { pipeline: 8, ..requests(100, address) });
     assert!(outcome.tally.wrong() > 0 && outcome.tally.right > 0, "{:?}", outcome.tally);
     let counted = || (right.load(Relaxed), wrong.load(Relaxed));
     let expected = (outcome.tally.right, outcome.tally.wrong());
@@ -127,7 +132,7 @@ fn a_reply_too_many_is_wrong_and_ends_the_connection() {
         // The generator may end it with a reset: it has not read all.
         drop(asked.next());
     });
-    let outcome = measure(&load(address));
+    let outcome = measure(&requests(20, address));
     assert!(outcome.tally.wrong() > 0, "{:?}", outcome.tally.failures);
     assert!(outcome.tally.connections > 1, "another connection is tried");
 }
@@ -149,7 +154,7 @@ fn a_server_that_closes_is_a_failure_and_asked_again() {
         asked.say(&reply);
         drop(asked.next());
     });
-    let outcome = measure(&load(address));
+    let outcome = measure(&requests(20, address));
     assert!(outcome.tally.right > 0);
     let lost = failures(&outcome, Reason::Closed) + failures(&outcome, Reason::Reset);
     assert!(lost > 0, "{:?}", outcome.tally.failures);

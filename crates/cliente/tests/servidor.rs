@@ -43,9 +43,10 @@ fn rounds_on_a_kept_connection_are_right() {
 
 #[test]
 fn a_kept_connection_that_the_server_finds_idle_is_made_anew() {
-    let target = serve("127.0.0.1", &["--idle-timeout", "50ms"]);
-    let daemon = ask(target, &["--interval", "1s", "--connection", "kept"]);
-    let rounds = wait_for_rounds(&daemon, 3);
+    // Long enough for a request on a new connection, and far from the next round.
+    let target = serve("127.0.0.1", &["--idle-timeout", "2s"]);
+    let daemon = ask(target, &["--interval", "6s", "--connection", "kept"]);
+    let rounds = wait_for_rounds(&daemon, 2);
     assert!(rounds.iter().all(|line| line["connect_us"].is_u64()), "{rounds:?}");
     assert_eq!(daemon.lines_with("round failed").len(), 0);
 }
