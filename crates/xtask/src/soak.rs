@@ -8,13 +8,14 @@ mod faults;
 mod growth;
 mod ledger;
 mod process;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Add as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,11 +31,11 @@ use faults::{FAULTS, World};
 use growth::Held;
 use ledger::Ledger;
 use process::Process;
+use settings::{CLIENTS, TARGETS, configure, free_port, max_connections};
 
-const CLIENTS: [&str; 3] = ["fresh", "kept", "slow"];
-/// The one that is restarted.
+/// The client that is restarted.
 const RESTARTED: usize = 2;
-/// Load beside the faults. The last one asks as fast as it can.
+/// Load beside the faults, by turns.
 const LOADS: [&str; 3] = [
     "--duration 5s --connections 20 --rate 2000",
     "--duration 5s --connections 10 --rate 500 --connection fresh",
@@ -43,7 +44,7 @@ const LOADS: [&str; 3] = [
 /// Load in the calm.
 const CALM: &str = "-n 1000 --connections 3 --rate 500";
 /// At most so many requests are under way in a calm: the targets of the clients, and the connections of the load.
-const UNDER_WAY: u64 = 4 + 3;
+const UNDER_WAY: u64 = TARGETS + 3;
 
 pub(crate) fn command() -> clap::Command {
     let minutes = Arg::new("minutes").long("minutes").value_name("N").default_value("2");
@@ -61,7 +62,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let mut soak = Soak::start(build(&["servidor", "cliente"], profile)?)?;
     let (start, mut watch, mut shown) = (Instant::now(), None, 0);
     soak.print_head();
-    while start.elapsed() < duration {
+    while start.elapsed() < duration || watch.is_none() {
         let is_to_restart = start.elapsed() < duration / 3;
         if !is_to_restart && watch.is_none() {
             watch = Some(Watch::start(soak.processes().map(Process::id).collect()));
@@ -73,7 +74,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             soak.print_line(minute)?;
         }
     }
-    let held = watch.context("the first third is not all")?.end()?;
+    let held = watch.context("the loop above has set it")?.end()?;
     soak.end(held)
 }
 
@@ -152,8 +153,10 @@ impl Soak {
             process.signal(Signal::HUP);
             process.wait_for("reloaded", reloads + 1)?;
         }
-        let limit = self.server.scrape().sum("servidor_connections_limit", &[]);
-        ensure!(limit == max_connections(self.cycles), "the limit is {limit} after the reload");
+        // The event loops take the settings in a moment later.
+        wait_until("the new limit is in force", || {
+            self.server.scrape().sum("servidor_connections_limit", &[]) == max_connections(self.cycles)
+        });
         Ok(())
     }
 
@@ -183,12 +186,8 @@ impl Soak {
             wait_until(&format!("{} is ready", process.name), is_ready);
         }
         wait_until("all rounds go right", || {
-            self.clients
-                .iter()
-                .map(Process::scrape)
-                .map(|metrics| metrics.sum("cliente_up", &[]))
-                .sum::<u64>()
-                == 4
+            let up = self.clients.iter().map(|client| client.scrape().sum("cliente_up", &[]));
+            up.sum::<u64>() == TARGETS
         });
         let before = self.ledger();
         let load = report(self.load(CALM)?)?;
@@ -217,12 +216,8 @@ impl Soak {
     fn load(&self, flags: &str) -> anyhow::Result<Child> {
         let mut command = Command::new(&self.programs[1]);
         command.args(["bench", "--json", "--warmup", "0s", "--target", &self.address().to_string()]);
-        command
-            .args(flags.split(' '))
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+        command.args(flags.split(' ')).env_clear();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.spawn().context("cannot start cliente bench")
     }
 
@@ -287,40 +282,4 @@ fn report(load: Child) -> anyhow::Result<Ledger> {
     let output = load.wait_with_output()?;
     let report = serde_json::from_slice(&output.stdout).context("no report of cliente bench")?;
     Ledger::of_bench(&report)
-}
-
-fn max_connections(cycle: usize) -> u64 {
-    if cycle.is_multiple_of(2) { 100 } else { 120 }
-}
-
-/// Writes the settings of all, which differ from one cycle to the next.
-fn configure(folder: &Path, port: u16, cycle: usize) -> anyhow::Result<()> {
-    let by_turns = |even, odd| if cycle.is_multiple_of(2) { even } else { odd };
-    let write = |name: &str, text: String| fs::write(folder.join(format!("{name}.toml")), text);
-    write(
-        "server",
-        format!(
-            "listen = [\"127.0.0.1:{port}\", \"127.0.0.2:{port}\"]\nmax-connections = {}\nline-timeout = \"1s\"\n\
-             write-timeout = \"1s\"\nidle-timeout = \"{}\"\nlog-events-per-second = 5000\n",
-            max_connections(cycle),
-            by_turns("30s", "20s"),
-        ),
-    )?;
-    let targets = [
-        format!("\"127.0.0.1:{port}\"]\nconnection = \"fresh\""),
-        format!("\"localhost:{port}\"]\nconnection = \"kept\"\nstall-threshold = \"1h\""),
-        format!("\"127.0.0.1:{port}\", \"127.0.0.2:{port}\"]\ndetail = \"compact\"\nlog-level = \"debug\""),
-    ];
-    let intervals = [by_turns("50ms", "40ms"), by_turns("20ms", "25ms"), by_turns("250ms", "200ms")];
-    for ((name, target), interval) in CLIENTS.into_iter().zip(targets).zip(intervals) {
-        write(name, format!("target = [{target}\ninterval = \"{interval}\"\nreply-timeout = \"1s\"\n"))?;
-    }
-    Ok(())
-}
-
-/// A port that no connection of anyone gets by chance while the server is being restarted.
-fn free_port() -> anyhow::Result<u16> {
-    let first = 20_000 + u16::try_from(std::process::id() % 10_000)?;
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
-    (first..30_000).chain(20_000..first).find(is_free).context("no free port")
 }
