@@ -160,14 +160,15 @@ fn an_address_that_is_found_during_a_stall_is_used() {
 fn a_reply_that_arrives_during_a_stall_of_the_drain_is_right() {
     let (address, asked) = held();
     let target = address.to_string();
-    let arguments = ["--interval", "1h", "--reply-timeout", "1h", "--drain-timeout", "4s"];
+    let arguments = ["--interval", "1h", "--reply-timeout", "1h", "--drain-timeout", "12s"];
     let mut daemon = support::daemon(&[&["--target", &target], &arguments[..]].concat());
     let mut asked = next(&asked);
     daemon.signal(Signal::TERM);
     daemon.wait_for("draining");
     let stall = Stall::stop(&daemon);
     asked.say(&asked.right());
-    stall.outlast(Duration::from_secs(4));
+    // A quarter of the time is left when it runs again.
+    stall.outlast(Duration::from_secs(12));
     drop(stall);
     assert_eq!(daemon.wait().code(), Some(0));
     let stopped = daemon.wait_for("stopped");
