@@ -40,7 +40,9 @@ fn keeping_a_trace_changes_nothing() {
 fn bytes_decide_as_seeds_do_and_may_run_out() {
     let counted: Vec<u8> = (0..=u8::MAX).cycle().take(3000).collect();
     for bytes in [&[][..], &[0; 10], &[0xff; 500], &counted] {
-        let report = run(Input::Bytes(bytes), false);
-        assert_eq!(report.violation, None, "{} bytes", bytes.len());
+        for input in [Input::Bytes(bytes), Input::FewPeers(bytes)] {
+            let report = run(input, false);
+            assert_eq!(report.violation, None, "{input:?}");
+        }
     }
 }

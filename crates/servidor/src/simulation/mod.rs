@@ -29,7 +29,7 @@ use self::choices::Choices;
 pub use self::coverage::Coverage;
 use self::driver::Threads;
 use self::oracle::Oracle;
-use self::scenario::Scenario;
+use self::scenario::{Scenario, Theme};
 use self::trace::{Trace, trace};
 use self::world::{Event, Listener, World};
 use crate::context::Context;
@@ -43,6 +43,8 @@ pub enum Input<'i> {
     Seed(u64),
     /// The bytes of a fuzzer. When they are used up, every choice is the first option.
     Bytes(&'i [u8]),
+    /// The same, for few peers, whose every step the bytes choose.
+    FewPeers(&'i [u8]),
 }
 
 /// The result of a run.
@@ -71,9 +73,12 @@ static DEFAULTS: OnceLock<Settings> = OnceLock::new();
 pub fn run(input: Input<'_>, keeps_trace: bool) -> Report {
     let mut choices = match input {
         Input::Seed(seed) => Choices::from_seed(seed),
-        Input::Bytes(bytes) => Choices::from_bytes(bytes),
+        Input::Bytes(bytes) | Input::FewPeers(bytes) => Choices::from_bytes(bytes),
     };
-    let scenario = Scenario::choose(&mut choices);
+    let scenario = match input {
+        Input::FewPeers(_) => Scenario::of(Theme::Few, &mut choices),
+        Input::Seed(_) | Input::Bytes(_) => Scenario::choose(&mut choices),
+    };
     let mut settings = DEFAULTS.get_or_init(scenario::defaults).clone();
     settings.own = scenario.rules.own(&settings.own).as_ref().clone();
     settings.common.worker_threads = scenario::value(&scenario.loops.to_string());

@@ -43,6 +43,8 @@ pub(super) enum Theme {
     Lingering,
     /// accept fails most of the time.
     Failing,
+    /// Few peers, whose every step is chosen: for fuzzers, not for seeds.
+    Few,
 }
 
 const THEMES: [Theme; 8] = [
@@ -59,6 +61,10 @@ const THEMES: [Theme; 8] = [
 impl Scenario {
     pub(super) fn choose(choices: &mut Choices) -> Self {
         let theme = *choices.pick(&THEMES);
+        Self::of(theme, choices)
+    }
+
+    pub(super) fn of(theme: Theme, choices: &mut Choices) -> Self {
         let rules = rules(choices, theme);
         let busy_until = choices.magnitude(100 * MILLISECOND, 8 * SECOND);
         let stop_at = busy_until / 4 + choices.below(2 * busy_until);
@@ -71,7 +77,11 @@ impl Scenario {
         let listeners = listeners.collect();
         Self {
             theme,
-            loops: if theme == Theme::Stalling { 4 } else { choices.size(2, 4) },
+            loops: match theme {
+                Theme::Stalling => 4,
+                Theme::Few => choices.size(1, 2),
+                _ => choices.size(2, 4),
+            },
             rules,
             listeners,
             reloads,
@@ -169,6 +179,7 @@ fn rules(choices: &mut Choices, theme: Theme) -> Rules {
     let max_connections = match theme {
         Theme::Mixed => choices.size(1, 64),
         Theme::Crowded | Theme::Refusing => choices.size(1, 4),
+        Theme::Few => choices.size(1, 3),
         Theme::Stalling => choices.size(150, 400),
         Theme::Lingering => choices.size(20, 400),
         Theme::Failing => choices.size(1, 32),
