@@ -6,11 +6,11 @@ use tokio::time::Instant;
 
 /// Addresses in the order in which they are tried.
 #[derive(Clone, Debug)]
-pub(crate) struct Answers {
+pub struct Answers {
     /// Which host of a service has the address (0 for a name), and the address.
     pub(super) addresses: Vec<(usize, SocketAddr)>,
     /// When to ask again.
-    pub(crate) until: Instant,
+    pub until: Instant,
     /// How many questions have no answer yet, or none but an error.
     pub(super) open: Open,
 }
@@ -30,12 +30,12 @@ impl Open {
 
 impl Answers {
     /// The addresses.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.addresses.iter().map(|&(_, address)| address)
     }
 
     /// Whether the name is known to have `address` no longer. Without an answer about its family, that is not known.
-    pub(crate) fn exclude(&self, address: SocketAddr) -> bool {
+    pub fn exclude(&self, address: SocketAddr) -> bool {
         let is_unknown = match address.ip() {
             IpAddr::V4(_) => self.open.ipv4 > 0,
             IpAddr::V6(_) => self.open.ipv6 > 0,

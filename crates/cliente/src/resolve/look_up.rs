@@ -24,7 +24,7 @@ use crate::host;
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
 /// Looks up a target, while it is polled.
-pub(crate) struct LookUp {
+pub struct LookUp {
     wanted: Wanted,
     work: Option<Work>,
     parts: UnboundedReceiver<Part>,
@@ -143,7 +143,7 @@ impl LookUp {
     /// # Errors
     ///
     /// If there is none.
-    pub(crate) async fn first(&mut self) -> Result<(), Unresolved> {
+    pub async fn first(&mut self) -> Result<(), Unresolved> {
         let mut until = None;
         while self.is_under_way() {
             if self.untried.iter().any(|(host, address)| *host == 0 && address.is_ipv6()) {
@@ -167,19 +167,19 @@ impl LookUp {
     }
 
     /// Waits until all is known.
-    pub(crate) async fn all(&mut self) {
+    pub async fn all(&mut self) {
         while self.is_under_way() {
             self.more().await;
         }
     }
 
     /// Whether more may come.
-    pub(crate) fn is_under_way(&self) -> bool {
+    pub fn is_under_way(&self) -> bool {
         self.work.is_some()
     }
 
     /// Waits for the next part, or the end. Giving up the wait loses nothing.
-    pub(crate) async fn more(&mut self) {
+    pub async fn more(&mut self) {
         let Some(work) = &mut self.work else { return };
         select! {
             biased;
@@ -219,7 +219,7 @@ impl LookUp {
     }
 
     /// The address to be tried next, if one is known: the families take turns.
-    pub(crate) fn next_address(&mut self) -> Option<SocketAddr> {
+    pub fn next_address(&mut self) -> Option<SocketAddr> {
         let took_ipv4 = self.took_ipv4;
         let order =
             |&(_, &(host, address)): &(usize, &(usize, SocketAddr))| (host, address.is_ipv4() == took_ipv4);
@@ -230,12 +230,12 @@ impl LookUp {
     }
 
     /// Whether there is an address to be tried.
-    pub(crate) fn has_next(&self) -> bool {
+    pub fn has_next(&self) -> bool {
         !self.untried.is_empty()
     }
 
     /// What is known so far.
-    pub(crate) fn answers(&self) -> &Answers {
+    pub fn answers(&self) -> &Answers {
         &self.answers
     }
 }

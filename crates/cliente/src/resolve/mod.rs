@@ -17,9 +17,9 @@ use std::time::Duration;
 use hickory_resolver::proto::rr::RecordType;
 use thiserror::Error;
 
-pub(crate) use self::answers::Answers;
+pub use self::answers::Answers;
 use self::files::{Files, Hosts, ResolvConf};
-pub(crate) use self::look_up::LookUp;
+pub use self::look_up::LookUp;
 use crate::targets::target::Endpoint;
 
 /// Where name servers listen.
@@ -146,7 +146,7 @@ impl Resolver {
     }
 
     /// Begins to look up `endpoint`; it goes on when what is returned is polled.
-    pub(crate) fn look_up(&self, endpoint: &Endpoint, wanted: Wanted) -> LookUp {
+    pub fn look_up(&self, endpoint: &Endpoint, wanted: Wanted) -> LookUp {
         if wanted.kinds().is_empty() {
             return LookUp::failed(Unresolved::NoFamily, wanted);
         }

@@ -10,17 +10,26 @@ use tokio::time::Instant;
 use super::deadline::within;
 use super::failure::Failure;
 use super::reason::{Reason, reason_of};
-use super::steps::Progress;
 
 /// How long the server may take to close its side after us. A server that does not is left alone, without a failure.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
+pub const LINGER: Duration = Duration::from_secs(1);
 
 /// A right reply.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) round_trip: Duration,
+pub struct Reply {
+    /// From before the request's write to after the reply's last read.
+    pub round_trip: Duration,
     /// Whether the server ended the connection with it.
-    pub(super) ended: bool,
+    pub ended: bool,
+}
+
+/// How far an exchange has come, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Of the request: all or none.
+    pub sent: usize,
+    /// Of the reply.
+    pub received: usize,
 }
 
 /// Sends `number` and reads until the reply can be judged. `progress` has the number of bytes sent and received, even if this
@@ -31,11 +40,7 @@ pub(super) struct Reply {
 /// # Errors
 ///
 /// Why there is no right reply.
-pub(super) async fn exchange<S>(
-    stream: &mut S,
-    number: &Number,
-    progress: &mut Progress,
-) -> Result<Reply, Failure>
+pub async fn exchange<S>(stream: &mut S, number: &Number, progress: &mut Progress) -> Result<Reply, Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -87,7 +92,7 @@ fn text(bytes: &[u8]) -> String {
 /// # Errors
 ///
 /// [`Failure::Surplus`] if anything but the end comes.
-pub(super) async fn close_lingering<S>(stream: &mut S) -> Result<(), Failure>
+pub async fn close_lingering<S>(stream: &mut S) -> Result<(), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

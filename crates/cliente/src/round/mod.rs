@@ -3,7 +3,7 @@
 pub mod attempts;
 pub(crate) mod connect;
 mod deadline;
-mod exchange;
+pub mod exchange;
 pub mod failure;
 mod follow;
 pub mod reason;
@@ -18,10 +18,10 @@ use tokio::time::Instant;
 
 use self::connect::{connect, resolve};
 pub(crate) use self::deadline::within;
-use self::exchange::{Reply, close_lingering, exchange};
+use self::exchange::{Progress, Reply, close_lingering, exchange};
 use self::failure::Failure;
 use self::follow::Following;
-use self::steps::{Progress, Steps};
+use self::steps::Steps;
 use crate::host::{Stream, peek};
 use crate::resolve::{Answers, LookUp, Resolver, Wanted};
 use crate::stall::{Phase, StallMeter};

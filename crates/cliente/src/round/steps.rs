@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use daemon::logging::may_log;
 use tracing::{Level, debug};
 
+use super::exchange::Progress;
 use crate::resolve::Answers;
 use crate::targets::target::Target;
 
@@ -18,13 +19,6 @@ const MAX_SHOWN: usize = 8;
 pub(super) struct Steps<'a> {
     /// Nobody, if steps are not logged.
     server: Option<&'a str>,
-}
-
-/// How far an exchange has come, in bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Progress {
-    pub(super) sent: usize,
-    pub(super) received: usize,
 }
 
 impl<'a> Steps<'a> {

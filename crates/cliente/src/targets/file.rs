@@ -62,7 +62,11 @@ fn read(path: &Path) -> Result<Arc<[Labelled]>, String> {
 }
 
 /// The targets that `text` names.
-fn targets(text: &str) -> Result<Arc<[Labelled]>, String> {
+///
+/// # Errors
+///
+/// The first thing that is wrong, after its line and column.
+pub fn targets(text: &str) -> Result<Arc<[Labelled]>, String> {
     let groups: Vec<Group> = serde_json::from_str(text).map_err(|error| {
         let (place, problem) = (format!("{}:{}", error.line(), error.column()), error.to_string());
         let problem = problem.split(" at line ").next().unwrap_or_default();

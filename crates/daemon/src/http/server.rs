@@ -1,6 +1,7 @@
 //! The server of the HTTP side: accepts clients, and answers one request of each.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -58,7 +60,7 @@ pub struct Site {
 
 /// What a client may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
+pub enum Access {
     /// Everything.
     Full,
     /// Whether the daemon is healthy and ready. This host may always ask.
@@ -127,24 +129,13 @@ async fn answer(listener: TcpListener, site: Arc<Site>, spare_files: Arc<SpareFi
                 continue;
             }
         };
-        let site = Arc::clone(&site);
         let has_asked = HasAsked::default();
         let asked = has_asked.clone();
-        let service = service_fn(move |request| {
-            asked.set();
-            let response = respond(&site, access, local, &request);
-            async move { Ok::<_, Infallible>(response) }
-        });
-        // Hyper's own timeout can fire before it has read what arrived.
-        let exchange = http1::Builder::new()
-            .header_read_timeout(None)
-            .keep_alive(false)
-            .serve_connection(TokioIo::new(stream), service);
-        // Clients may end their connections as they like: errors are not logged.
+        let exchange = exchange(stream, Arc::clone(&site), access, local, move || asked.set());
         clients.make_room().await;
         let spare_files = Arc::clone(&spare_files);
         clients.add(has_asked, async move {
-            drop(exchange.await);
+            exchange.await;
             // The client's file is closed.
             spare_files.refill();
         });
@@ -169,6 +160,29 @@ async fn accept(listener: &TcpListener, spare_files: &SpareFiles) -> io::Result<
 
 fn is_out_of_files(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// Reads one request from `stream`, which came to the address `local`, calls `has_asked`, and answers.
+pub async fn exchange<S>(
+    stream: S,
+    site: Arc<Site>,
+    access: Access,
+    local: IpAddr,
+    has_asked: impl Fn() + Send,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin,
+{
+    let service = service_fn(|request| {
+        has_asked();
+        ready(Ok::<_, Infallible>(respond(&site, access, local, &request)))
+    });
+    // Hyper's own timeout can fire before it has read what arrived.
+    let exchange = http1::Builder::new()
+        .header_read_timeout(None)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    // Clients may end their connections as they like: errors are not logged.
+    drop(exchange.await);
 }
 
 fn respond(site: &Site, access: Access, local: IpAddr, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -69,16 +69,19 @@ impl Misuse {
         self.errors.iter().all(|error| !error.use_stderr())
     }
 
+    /// Each error in one line.
+    pub(super) fn problems(&self) -> impl Iterator<Item = String> {
+        self.errors.iter().map(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+    }
+
     /// Prints all errors, and the usage once.
     pub(super) fn print(&self) {
-        let mut errors = self.errors.iter();
-        if let Some(first) = errors.next() {
+        if let Some(first) = self.errors.first() {
             // A closed output is no reason to fail.
             let _ = first.print();
         }
-        for error in errors {
-            let text = error.to_string();
-            let _ = writeln!(stderr(), "{}", text.lines().next().unwrap_or_default());
+        for problem in self.problems().skip(1) {
+            let _ = writeln!(stderr(), "{problem}");
         }
     }
 }

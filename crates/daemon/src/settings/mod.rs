@@ -19,8 +19,8 @@ pub use error::{SettingError, SettingErrors};
 pub use file::read_again;
 pub use near_miss::NearMiss;
 pub use print::{default_config, effective_config};
-pub use source::{Given, Source};
-pub use start::{Defaults, Extra, Implied, Program, REVISION, Start, VERSION, command, schema, start};
+pub use source::{Given, Outside, Source};
+pub use start::{Defaults, Extra, Implied, Program, REVISION, Start, VERSION, command, read, schema, start};
 pub use suggestions::Suggestions;
 pub use value::{Count, Delay, List, Period, Value};
 

@@ -31,6 +31,25 @@ pub struct Source {
     given: Vec<String>,
 }
 
+/// Where values come from, besides the command line.
+pub struct Outside<'a> {
+    /// The text of the settings file at a path.
+    pub file: &'a dyn Fn(&Path) -> Result<String, String>,
+    /// The value of an environment variable.
+    pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+}
+
+impl Outside<'_> {
+    /// The files and the environment of this process.
+    pub(super) const THIS_PROCESS: Self = Self { file: &file::read, variable: &variable };
+    /// The same, at a reload.
+    const AGAIN: Self = Self { file: &file::read_again, variable: &variable };
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
 /// A value as it was written.
 #[derive(Clone, Debug)]
 struct Written {
@@ -74,8 +93,8 @@ impl Source {
     /// # Errors
     ///
     /// All errors of all sources. A value is checked even if a stronger source overrides it.
-    pub(super) fn read<S: Section>(&mut self) -> Result<Settings<S>, SettingErrors> {
-        let given = self.collect(&Settings::<S>::schema(), file::read);
+    pub(super) fn read<S: Section>(&mut self, outside: &Outside<'_>) -> Result<Settings<S>, SettingErrors> {
+        let given = self.collect(&Settings::<S>::schema(), outside);
         self.given = given.written.iter().map(|written| written.setting.clone()).collect();
         Self::check(given)
     }
@@ -86,7 +105,7 @@ impl Source {
     ///
     /// As at the start. A file that cannot be read again is an error too.
     pub fn read_again<S: Section>(&self) -> Result<Settings<S>, SettingErrors> {
-        Self::check(self.collect(&Settings::<S>::schema(), file::read_again))
+        Self::check(self.collect(&Settings::<S>::schema(), &Outside::AGAIN))
     }
 
     fn check<S: Section>(mut given: Given) -> Result<Settings<S>, SettingErrors> {
@@ -112,7 +131,7 @@ impl Source {
         near_misses(self.program, &Settings::<S>::schema())
     }
 
-    fn collect(&self, schema: &[Setting], read: fn(&Path) -> Result<String, String>) -> Given {
+    fn collect(&self, schema: &[Setting], outside: &Outside<'_>) -> Given {
         let mut given = Given { written: Vec::new(), defaults: Vec::new(), errors: Vec::new() };
         for setting in schema {
             let default = self.defaults.iter().find(|(name, _)| *name == setting.name);
@@ -120,7 +139,7 @@ impl Source {
         }
         given.implied(self.implied.iter().filter(|implied| !implied.wins));
         if let Some(path) = &self.file {
-            match read(path) {
+            match (outside.file)(path) {
                 Ok(text) => given.file(path, &text, schema),
                 Err(problem) => {
                     given
@@ -131,7 +150,7 @@ impl Source {
         }
         for setting in schema {
             let name = setting.variable(self.program);
-            if let Some(value) = std::env::var_os(&name).filter(|value| !value.is_empty()) {
+            if let Some(value) = (outside.variable)(&name).filter(|value| !value.is_empty()) {
                 given.variable(setting, &name, value);
             }
         }

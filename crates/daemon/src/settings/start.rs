@@ -8,8 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use super::misuse::parse;
 use super::{
-    Change, MetricsListen, NearMiss, Section, Setting, SettingError, SettingErrors, Settings, Source,
-    Suggestions, default_config, effective_config,
+    Change, MetricsListen, NearMiss, Outside, Section, Setting, SettingError, SettingErrors, Settings,
+    Source, Suggestions, default_config, effective_config,
 };
 use crate::exit::{Failure, complain, in_one_line};
 
@@ -127,7 +127,7 @@ pub fn start<S: Section>(
         if misuse.is_request() {
             return ExitCode::SUCCESS;
         }
-        let read = misuse.rest.map(|flags| source(program, &flags).read::<S>());
+        let read = misuse.rest.map(|flags| source(program, &flags).read::<S>(&Outside::THIS_PROCESS));
         if let Some(Err(errors)) = read {
             complain(program.name, errors);
         }
@@ -141,7 +141,7 @@ pub fn start<S: Section>(
         complain(program.name, errors);
         ExitCode::from(Failure::Settings)
     };
-    let settings = source.read::<S>().map_err(refuse)?;
+    let settings = source.read::<S>(&Outside::THIS_PROCESS).map_err(refuse)?;
     if flags.get_flag("check-config") {
         // A start claims it later, when the log can report an error.
         settings.own.claim(&settings.common).map_err(|error| {
@@ -157,6 +157,31 @@ pub fn start<S: Section>(
         return Err(check_health(program.name, settings.common.metrics_listen));
     }
     Ok(Start { settings, source, flags })
+}
+
+/// The settings that `arguments` and `outside` give, without printing anything. [`start`] does the same for this process.
+///
+/// # Errors
+///
+/// All errors, in the order in which [`start`] prints them; none if `arguments` only ask for help or for the version.
+pub fn read<S: Section>(
+    program: &Program,
+    arguments: impl IntoIterator<Item = OsString>,
+    outside: &Outside<'_>,
+) -> Result<Settings<S>, SettingErrors> {
+    let place = String::new;
+    match parse(&command::<S>(program), arguments) {
+        Ok(flags) => source(program, &flags).read(outside),
+        Err(misuse) if misuse.is_request() => Err(SettingErrors(Vec::new())),
+        Err(misuse) => {
+            let problems = misuse.problems();
+            let mut errors: Vec<_> =
+                problems.map(|problem| SettingError { place: place(), problem }).collect();
+            let read = misuse.rest.as_ref().map(|flags| source(program, flags).read::<S>(outside));
+            errors.extend(read.and_then(Result::err).into_iter().flat_map(|errors| errors.0));
+            Err(SettingErrors(errors))
+        }
+    }
 }
 
 fn source(program: &Program, flags: &ArgMatches) -> Source {

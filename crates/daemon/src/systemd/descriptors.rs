@@ -11,10 +11,14 @@ use super::notifier::{Notifier, has_store};
 /// A listening socket that was passed to this process.
 #[derive(Debug)]
 pub struct Inherited {
-    pub(crate) name: String,
-    pub(crate) socket: TcpListener,
-    pub(crate) address: SocketAddr,
-    pub(crate) origin: Origin,
+    /// Its name, which says what it is for.
+    pub name: String,
+    /// The socket, which does not block.
+    pub socket: TcpListener,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
 /// Where an inherited socket comes from.
@@ -28,7 +32,7 @@ pub enum Origin {
 
 /// All inherited sockets.
 #[derive(Debug)]
-pub struct Descriptors(pub(crate) Vec<Inherited>);
+pub struct Descriptors(pub Vec<Inherited>);
 
 impl Descriptors {
     /// Takes ownership of them. Call this once, before anything opens a file: a file could otherwise get the number of a
