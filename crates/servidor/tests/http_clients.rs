@@ -53,3 +53,16 @@ fn a_request_that_arrives_during_a_stall_is_answered() {
     let answer = peer.rest();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }
+
+/// Found by fuzzing.
+#[test]
+fn a_client_that_sends_fin_behind_its_request_is_answered() {
+    let daemon = start(&[]);
+    for path in ["/-/ready", "/metrics", "/"] {
+        let mut peer = Peer::connect(daemon.metrics_address());
+        peer.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        peer.finish();
+        let answer = peer.rest();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer:?}");
+    }
+}

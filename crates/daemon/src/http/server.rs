@@ -179,6 +179,8 @@ pub async fn exchange<S>(
     // Hyper's own timeout can fire before it has read what arrived.
     let exchange = http1::Builder::new()
         .header_read_timeout(None)
+        // Who sends FIN after a request, as `nc -N` does, still waits for the answer.
+        .half_close(true)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     // Clients may end their connections as they like: errors are not logged.
