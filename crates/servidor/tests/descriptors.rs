@@ -115,6 +115,23 @@ fn a_descriptor_that_was_announced_but_not_passed_is_refused() {
     assert!(error.starts_with("LISTEN_FDS announces what was not passed: "), "{error}");
 }
 
+/// Found by fuzzing: a wrapper that does not use `exec` is the process that the socket is for, and its child inherits the variables.
+#[test]
+fn names_of_descriptors_for_another_process_are_ignored() {
+    let variables = [("LISTEN_PID", "1"), ("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "servidor")];
+    let daemon = common::start_with(&[], &variables);
+    assert_eq!(daemon.wait_for("listening")["inherited"], false);
+}
+
+#[test]
+fn more_names_than_descriptors_are_refused() {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let variables = "LISTEN_FDS=1 LISTEN_FDNAMES=servidor:metrics";
+    let (status, lines) = fail(socket.into(), variables, &["--listen", "127.0.0.1:0"]);
+    assert_eq!(status, Some(1));
+    assert_eq!(lines[0]["error"], "LISTEN_FDNAMES has 2 names for 1 descriptors");
+}
+
 #[test]
 fn a_socket_that_does_not_listen_is_refused() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");

@@ -1,5 +1,6 @@
 //! Sockets that the service manager passes at the start: sd_listen_fds(3).
 
+use std::env;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
@@ -44,10 +45,11 @@ impl Descriptors {
     ///
     /// If a descriptor was announced but not passed, or is not a listening TCP socket.
     pub fn from_environment(names: &[&str]) -> io::Result<Self> {
-        let announced = sd_notify::listen_fds_with_names().map_err(|error| {
+        let announced = sd_notify::listen_fds().map_err(|error| {
             io::Error::new(error.kind(), format!("LISTEN_FDS announces what was not passed: {error}"))
         })?;
-        let adopted = announced.map(|(descriptor, name)| adopt(descriptor, name, names));
+        let given = given_names(announced.len())?;
+        let adopted = announced.zip(given).map(|(descriptor, name)| adopt(descriptor, name, names));
         let mut sockets = adopted.collect::<io::Result<Vec<_>>>()?;
         let mut unnamed: Vec<_> = sockets.iter_mut().filter(|socket| socket.is_unnamed()).collect();
         if let ([single], [first, ..]) = (unnamed.as_mut_slice(), names) {
@@ -75,6 +77,19 @@ impl Inherited {
     fn is_unnamed(&self) -> bool {
         self.name.is_empty() || self.name == "unknown" || self.name.ends_with(".socket")
     }
+}
+
+/// The names of `count` descriptors. Those of another process, whose variables were inherited, do not matter if there are none.
+fn given_names(count: usize) -> io::Result<Vec<String>> {
+    let names: Vec<String> = match env::var("LISTEN_FDNAMES") {
+        Ok(names) if count > 0 => names.split(':').map(str::to_owned).collect(),
+        _ => vec!["unknown".to_owned(); count],
+    };
+    if names.len() == count {
+        return Ok(names);
+    }
+    let problem = format!("LISTEN_FDNAMES has {} names for {count} descriptors", names.len());
+    Err(io::Error::new(ErrorKind::InvalidInput, problem))
 }
 
 #[expect(
