@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use daemon::settings::{Value, read_again};
+use daemon::settings::{InOneLine, Value, quoted, read_again};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::labels::{Labelled, Labels};
@@ -51,7 +51,7 @@ impl Value for TargetFile {
     }
 
     fn to_toml(&self) -> String {
-        format!("{:?}", self.path.as_deref().and_then(Path::to_str).unwrap_or_default())
+        quoted(self.path.as_deref().and_then(Path::to_str).unwrap_or_default())
     }
 }
 
@@ -68,9 +68,10 @@ fn read(path: &Path) -> Result<Arc<[Labelled]>, String> {
 /// The first thing that is wrong, after its line and column.
 pub fn targets(text: &str) -> Result<Arc<[Labelled]>, String> {
     let groups: Vec<Group> = serde_json::from_str(text).map_err(|error| {
-        let (place, problem) = (format!("{}:{}", error.line(), error.column()), error.to_string());
-        let problem = problem.split(" at line ").next().unwrap_or_default();
-        format!("{place}: {problem}")
+        let (line, column, problem) = (error.line(), error.column(), error.to_string());
+        // It may quote names that are in the text, with whatever is in them.
+        let problem = problem.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&problem);
+        format!("{line}:{column}: {}", InOneLine(problem))
     })?;
     let mut all = Vec::new();
     for Group { targets, labels } in groups {
@@ -164,6 +165,9 @@ mod tests {
                 "1:34: invalid type: integer `7`, expected a string",
             ),
             ("[] []", "1:4: trailing characters"),
+            // Found by fuzzing.
+            ("[{\"a at line b\": 1}]", "1:15: unknown field `a at line b`, expected `targets` or `labels`"),
+            ("[{\"a\\nb\": 1}]", "1:8: unknown field `a\\nb`, expected `targets` or `labels`"),
         ] {
             let told = targets(text).expect_err(text);
             assert!(told.starts_with(problem), "{text}: {told}");

@@ -1,6 +1,6 @@
 //! Errors in the settings, as an operator sees them.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// One error, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,11 +13,25 @@ pub struct SettingError {
 
 impl fmt::Display for SettingError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (place, problem) = (InOneLine(&self.place), InOneLine(&self.problem));
         if self.place.is_empty() {
-            formatter.write_str(&self.problem)
+            write!(formatter, "{problem}")
         } else {
-            write!(formatter, "{}: {}", self.place, self.problem)
+            write!(formatter, "{place}: {problem}")
         }
+    }
+}
+
+/// Text that may quote what an operator has written, where control characters are shown by their escapes.
+#[derive(Clone, Copy, Debug)]
+pub struct InOneLine<'t>(pub &'t str);
+
+impl fmt::Display for InOneLine<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|character| match character {
+            control if control.is_control() => write!(formatter, "{}", control.escape_default()),
+            other => formatter.write_char(other),
+        })
     }
 }
 
@@ -42,5 +56,16 @@ impl SettingErrors {
     /// All errors in one line, for the log.
     pub fn in_one_line(&self) -> String {
         self.0.iter().map(SettingError::to_string).collect::<Vec<_>>().join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_wrote_cannot_break_the_line() {
+        let error = SettingError { place: "--target a\nb".to_owned(), problem: "/x\u{1}: é".to_owned() };
+        assert_eq!(error.to_string(), "--target a\\nb: /x\\u{1}: é");
     }
 }

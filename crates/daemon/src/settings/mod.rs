@@ -15,14 +15,14 @@ mod suggestions;
 mod value;
 
 pub use common::{Common, HostNames, LogFormat, LogLevel, MetricsListen, Networks, WorkerThreads};
-pub use error::{SettingError, SettingErrors};
+pub use error::{InOneLine, SettingError, SettingErrors};
 pub use file::read_again;
 pub use near_miss::NearMiss;
 pub use print::{default_config, effective_config};
 pub use source::{Given, Outside, Source};
 pub use start::{Defaults, Extra, Implied, Program, REVISION, Start, VERSION, command, read, schema, start};
 pub use suggestions::Suggestions;
-pub use value::{Count, Delay, List, Period, Value};
+pub use value::{Count, Delay, List, Period, Value, quoted};
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! The types of settings: values are parsed once, and are valid from then on.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -62,9 +62,19 @@ macro_rules! choice {
     };
 }
 
-/// Quotes `text` for TOML.
-pub(super) fn quoted(text: &str) -> String {
-    format!("{text:?}")
+/// Quotes `text` for TOML, whose escapes are not those of Rust.
+pub fn quoted(text: &str) -> String {
+    let mut toml = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => toml.extend(['\\', character]),
+            control if control.is_control() => {
+                let _ = write!(toml, "\\u{:04x}", u32::from(control));
+            }
+            other => toml.push(other),
+        }
+    }
+    toml + "\""
 }
 
 /// `expected …`, as all messages begin.
@@ -242,6 +252,16 @@ impl Value for IpNet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quoted_text_is_toml_and_not_rust() {
+        for text in ["", "a\"b\\c", "\0\u{1}\t\n\u{7f}\u{85}", "\u{200b}é\u{1f600}", "'"] {
+            let document = format!("x = {}", quoted(text));
+            let (table, errors) = toml::de::DeTable::parse_recoverable(&document);
+            let value = table.get_ref().get("x").and_then(|value| value.get_ref().as_str());
+            assert_eq!((value, errors.len()), (Some(text), 0), "{document}");
+        }
+    }
 
     #[test]
     fn networks_are_what_peers_are_compared_with() {
