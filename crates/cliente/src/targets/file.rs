@@ -1,10 +1,12 @@
 //! Targets from a file in Prometheus' file_sd format: `[{"targets": ["host:8888"], "labels": {"zone": "a"}}]`.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use daemon::settings::{InOneLine, Value, quoted, read_again};
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::labels::{Labelled, Labels};
@@ -67,14 +69,14 @@ fn read(path: &Path) -> Result<Arc<[Labelled]>, String> {
 ///
 /// The first thing that is wrong, after its line and column.
 pub fn targets(text: &str) -> Result<Arc<[Labelled]>, String> {
-    let groups: Vec<Group> = serde_json::from_str(text).map_err(|error| {
+    let groups: Vec<Object<Group>> = serde_json::from_str(text).map_err(|error| {
         let (line, column, problem) = (error.line(), error.column(), error.to_string());
         // It may quote names that are in the text, with whatever is in them.
         let problem = problem.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&problem);
         format!("{line}:{column}: {}", InOneLine(problem))
     })?;
     let mut all = Vec::new();
-    for Group { targets, labels } in groups {
+    for Object(Group { targets, labels }) in groups {
         let labels = Arc::new(labels.unwrap_or_default().0);
         let labelled = |Name(target)| Labelled { target, labels: Arc::clone(&labels) };
         all.extend(targets.into_iter().map(labelled));
@@ -82,8 +84,29 @@ pub fn targets(text: &str) -> Result<Arc<[Labelled]>, String> {
     Ok(all.into())
 }
 
+/// What is an object, and no list of the same values in their order, which serde takes as well.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object with targets and labels")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Pairs(PhantomData))
+    }
+}
+
 #[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object with targets and labels")]
+#[serde(deny_unknown_fields)]
 struct Group {
     targets: Vec<Name>,
     labels: Option<GroupLabels>,
@@ -166,6 +189,10 @@ mod tests {
             ),
             ("[] []", "1:4: trailing characters"),
             // Found by fuzzing.
+            (
+                r#"[[["a:1"], null]]"#,
+                "1:1: invalid type: sequence, expected an object with targets and labels",
+            ),
             ("[{\"a at line b\": 1}]", "1:15: unknown field `a at line b`, expected `targets` or `labels`"),
             ("[{\"a\\nb\": 1}]", "1:8: unknown field `a\\nb`, expected `targets` or `labels`"),
         ] {
