@@ -4,6 +4,7 @@ mod bench;
 mod command;
 mod containers;
 mod deb;
+mod fuzz;
 mod instructions;
 mod loom;
 mod memory;
@@ -37,7 +38,7 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([up::command(), test::command(), bench::command(), soak::command(), instructions::command()])
-        .subcommands([simulate::command(), loom::command(), mutants::command(), deb::command()])
+        .subcommands([simulate::command(), fuzz::command(), loom::command(), mutants::command(), deb::command()])
         .subcommands([sanitize::command(), memory::inside_command(), up::tether_command()])
 }
 
@@ -52,6 +53,7 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         ("loom", matches) => loom::run(matches),
         ("mutants", matches) => mutants::run(matches),
         ("sanitize", matches) => sanitize::run(matches),
+        ("fuzz", matches) => fuzz::run(matches),
         ("deb", _) => deb::build().map(drop),
         (memory::INSIDE, matches) => memory::inside(matches),
         (up::TETHER, matches) => up::tether(matches),

@@ -66,6 +66,10 @@ fn steps() -> Vec<Step> {
     let clippy = cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     let mut steps = vec![
         Step { name: "formatting", command: cargo(&["fmt", "--all", "--check"]) },
+        Step {
+            name: "formatting",
+            command: cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
+        },
         Step { name: "lints", command: clippy },
         Step { name: "docs", command: docs },
     ];
