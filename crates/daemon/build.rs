@@ -4,12 +4,15 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-env-changed=REVISION");
-    let revision = std::env::var("REVISION").ok().filter(|revision| !revision.is_empty());
-    let revision = revision.or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
-    println!("cargo:rustc-env=REVISION={}", revision.as_deref().unwrap_or("unknown"));
-    if let Some(log) = git(&["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"]) {
+    let given = std::env::var("REVISION").ok().filter(|revision| !revision.is_empty());
+    // Who gives a revision need not build again after each commit.
+    if given.is_none()
+        && let Some(log) = git(&["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"])
+    {
         println!("cargo:rerun-if-changed={log}");
     }
+    let revision = given.or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
+    println!("cargo:rustc-env=REVISION={}", revision.as_deref().unwrap_or("unknown"));
 }
 
 fn git(arguments: &[&str]) -> Option<String> {
