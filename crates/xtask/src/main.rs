@@ -37,8 +37,20 @@ fn command() -> Command {
         .about("Build, run, test and measure servidor and cliente")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([up::command(), test::command(), bench::command(), soak::command(), instructions::command()])
-        .subcommands([simulate::command(), fuzz::command(), loom::command(), mutants::command(), deb::command()])
+        .subcommands([
+            up::command(),
+            test::command(),
+            bench::command(),
+            soak::command(),
+            instructions::command(),
+        ])
+        .subcommands([
+            simulate::command(),
+            fuzz::command(),
+            loom::command(),
+            mutants::command(),
+            deb::command(),
+        ])
         .subcommands([sanitize::command(), memory::inside_command(), up::tether_command()])
 }
 

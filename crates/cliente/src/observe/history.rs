@@ -1,7 +1,6 @@
 //! The last rounds of each target and its state, for the page and the status line.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};

@@ -3,11 +3,13 @@
 use std::future::Future;
 use std::net::SocketAddr;
 
+use socket2::SockRef;
 use socket2::{Domain, Socket, Type};
 use testkit::DEADLINE;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::join;
 use tokio::net::TcpListener;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::super::*;
