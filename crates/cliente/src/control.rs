@@ -67,12 +67,12 @@ impl Metrics {
 /// # Errors
 ///
 /// If there is no free port or no thread.
-pub(crate) fn start_answering() -> io::Result<(SocketAddr, oneshot::Receiver<io::Error>)> {
-    let (sender, ended) = oneshot::channel();
+pub(crate) fn start_answering() -> io::Result<(SocketAddr, Option<oneshot::Receiver<io::Error>>)> {
     #[cfg(feature = "simulation")]
     if let Some(address) = crate::simulation::host::control_address() {
-        return Ok((address, ended));
+        return Ok((address, None));
     }
+    let (sender, ended) = oneshot::channel();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     thread::Builder::new().name("control".to_owned()).spawn(move || {
@@ -80,7 +80,7 @@ pub(crate) fn start_answering() -> io::Result<(SocketAddr, oneshot::Receiver<io:
         // Nobody waits for it once the rounds have ended.
         let _ = sender.send(error);
     })?;
-    Ok((address, ended))
+    Ok((address, Some(ended)))
 }
 
 /// Answers until the socket no longer listens. Then it returns why.

@@ -150,7 +150,7 @@ async fn run(inputs: Inputs) -> Result<(), RunError> {
     let mut answering = None;
     if count.is_none() {
         let (address, ended) = start_answering().map_err(RunError::Start)?;
-        answering = Some(ended);
+        answering = ended;
         control_rounds.spawn(control(address, context.clone()));
     }
     let heartbeat = watchdog.heartbeat();
