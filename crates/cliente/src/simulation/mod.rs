@@ -71,7 +71,7 @@ pub fn run(seed: u64, keeps_trace: bool) -> Report {
     simulate(scenario, choices, keeps_trace)
 }
 
-/// Runs a client with `targets` targets for so many simulated weeks, at the default settings.
+/// Runs a client with `targets` targets for so many simulated weeks, with a round every two minutes.
 ///
 /// # Panics
 ///

@@ -76,7 +76,7 @@ impl Scenario {
         }
     }
 
-    /// Weeks at the default settings, with a little of everything.
+    /// Weeks with a round every two minutes, and a little of everything.
     pub(super) fn of_weeks(choices: &mut Choices, targets: usize, weeks: u64) -> Self {
         let targets: Vec<Planned> =
             (1..=targets as u64).map(|number| Planned::choose(number, choices)).collect();
@@ -88,7 +88,7 @@ impl Scenario {
             keep: false,
             is_ipv4_only: false,
         };
-        let rules = Rules { targets: (0..targets.len()).collect(), interval: 10 * SECOND, options };
+        let rules = Rules { targets: (0..targets.len()).collect(), interval: 120 * SECOND, options };
         let stop_at = weeks * WEEK + SECOND;
         Self {
             drain_timeout: 5 * SECOND,
