@@ -9,7 +9,7 @@ use std::thread;
 
 use rustix::process::geteuid;
 
-use crate::{Daemon, wait_until};
+use crate::{Daemon, skip, wait_until};
 
 /// A control group, which is removed when this is dropped. Drop the daemons in it first.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Cgroup {
             }
         }
         if cgroups.is_empty() {
-            eprintln!("skipped: no control group with {controller} can be made");
+            skip(&format!("no control group with {controller} can be made"));
         }
         cgroups
     }
