@@ -4,16 +4,19 @@ mod bench;
 mod command;
 mod containers;
 mod deb;
+mod dist;
 mod fuzz;
 mod instructions;
 mod loom;
 mod memory;
 mod mutants;
+mod release;
 mod sanitize;
 mod simulate;
 mod soak;
 mod system;
 mod test;
+mod tools;
 mod up;
 
 use std::process::ExitCode;
@@ -51,6 +54,7 @@ fn command() -> Command {
             mutants::command(),
             deb::command(),
         ])
+        .subcommands([dist::command(), tools::command(), tools::advisories_command()])
         .subcommands([sanitize::command(), memory::inside_command(), up::tether_command()])
 }
 
@@ -66,7 +70,10 @@ fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         ("mutants", matches) => mutants::run(matches),
         ("sanitize", matches) => sanitize::run(matches),
         ("fuzz", matches) => fuzz::run(matches),
-        ("deb", _) => deb::build().map(drop),
+        ("deb", _) => deb::run(),
+        ("dist", matches) => dist::run(matches),
+        ("tools", _) => tools::run(),
+        ("advisories", _) => tools::advisories(),
         (memory::INSIDE, matches) => memory::inside(matches),
         (up::TETHER, matches) => up::tether(matches),
         (name, _) => anyhow::bail!("no such subcommand: {name}"),

@@ -15,12 +15,13 @@ use anyhow::{Context as _, ensure};
 use testkit::docs;
 
 use crate::command::{missing, run as run_command, sh, skip, target, workspace};
-use crate::deb;
+use crate::release::{DAEMONS, Release};
+use crate::{deb, dist};
 
 /// Debian 12 with systemd 252, and Debian 13 with systemd 257.
 const SUITES: [&str; 2] = ["bookworm", "trixie"];
 /// Each group has a machine to itself.
-const GROUPS: [&str; 4] = ["running daemons", "hardening", "upgrade from 0.1.0", "packages"];
+const GROUPS: [&str; 5] = ["tarballs", "running daemons", "hardening", "upgrade from 0.1.0", "packages"];
 /// Programs that boot a machine, and the Debian package of each.
 const TOOLS: [(&str, &str); 5] = [
     ("mmdebstrap", "mmdebstrap"),
@@ -41,7 +42,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let trees = SUITES.map(|suite| Ok((suite, rootfs::ensure(&folder, suite)?)));
     let trees = trees.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let mut packages = previous::ensure(&folder)?;
-    packages.extend(deb::build()?);
+    let release = Release::build("release")?;
+    packages.extend(deb::build(&release)?);
+    for name in DAEMONS {
+        packages.push(dist::tarball(&release, name, &folder)?);
+    }
     let files = lay_out(&folder.join("files"), &packages)?;
     // Most checks wait for something, so the suites are run at the same time.
     let failed: usize = thread::scope(|scope| {
@@ -57,7 +62,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts together what the machines are given: scripts, packages, and the files that the README shows.
+/// Puts together what the machines are given: scripts, packages, tarballs, and the files that the README shows.
 fn lay_out(folder: &Path, packages: &[PathBuf]) -> anyhow::Result<PathBuf> {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder)?;

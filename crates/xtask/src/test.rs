@@ -7,11 +7,12 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches};
 use testkit::find_program;
 
-use crate::command::{cargo, run as run_command, shown, skip};
-use crate::{containers, memory, system};
+use crate::command::{cargo, run as run_command, shown, skip, workspace};
+use crate::{containers, memory, system, tools};
 
 /// Programs that some tests need, and the Debian package of each.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 7] = [
+    ("ip", "iproute2"),
     ("python3", "python3"),
     ("promtool", "prometheus"),
     ("strace", "strace"),
@@ -57,10 +58,10 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     for (tool, package) in TOOLS.into_iter().filter(|(tool, _)| find_program(tool).is_none()) {
         skip(&format!("tests that need {tool}, which is missing: apt-get install {package}"))?;
     }
-    run_steps(steps())
+    run_steps(steps()?)
 }
 
-fn steps() -> Vec<Step> {
+fn steps() -> anyhow::Result<Vec<Step>> {
     let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"]);
     docs.env("RUSTDOCFLAGS", "-D warnings");
     let clippy = cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
@@ -73,11 +74,14 @@ fn steps() -> Vec<Step> {
         Step { name: "lints", command: clippy },
         Step { name: "docs", command: docs },
     ];
-    if find_program("cargo-deny").is_some() {
-        let command = cargo(&["deny", "--offline", "check", "bans", "licenses", "sources"]);
+    let deny = tools::path("cargo-deny")?;
+    if deny.is_file() {
+        let mut command = Command::new(deny);
+        command.args(["--offline", "check", "bans", "licenses", "sources"]).current_dir(workspace());
         steps.push(Step { name: "dependencies", command });
+        steps.push(Step { name: "advisories", command: cargo(&["xtask", "advisories"]) });
     } else {
-        println!("cargo-deny is not installed: dependencies' licences and sources are not checked");
+        skip("licences and sources of dependencies: cargo-deny is missing, see cargo xtask tools")?;
     }
     steps.push(Step { name: "tests", command: cargo(&["test", "--workspace"]) });
     steps.push(Step { name: "simulation", command: cargo(&["xtask", "simulate"]) });
@@ -85,7 +89,7 @@ fn steps() -> Vec<Step> {
     if find_program("valgrind").is_some() {
         steps.push(Step { name: "instructions", command: cargo(&["xtask", "instructions"]) });
     }
-    steps
+    Ok(steps)
 }
 
 /// Runs the steps in order, each announced in one line, up to the first that fails; then prints how long each took.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::command::{run, sh, target};
-use crate::deb::{PACKAGES, cargo_deb};
+use crate::command::{run, sh};
+use crate::release::DAEMONS;
+use crate::tools;
 
 const COMMIT: &str = "51abdbea70a7848e9a913cebe2c514c1cd7ce4c9";
 
@@ -23,13 +24,13 @@ const BUILD: &str = r#"
         "$1" deb --no-build --quiet --profile dev --package $name --output "../$name-0.1.0.deb"
     done"#;
 
-/// The packages in the order of [`PACKAGES`].
+/// The packages in the order of [`DAEMONS`].
 pub(super) fn ensure(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let folder = folder.join("0.1.0");
-    let packages = PACKAGES.map(|name| folder.join(format!("{name}-0.1.0.deb"))).to_vec();
+    let packages = DAEMONS.map(|name| folder.join(format!("{name}-0.1.0.deb"))).to_vec();
     if !packages.iter().all(|package| package.is_file()) {
         println!("==> the packages of version 0.1.0, kept in {}", folder.display());
-        let (source, cargo_deb) = (folder.join("source"), cargo_deb(&target()?)?);
+        let (source, cargo_deb) = (folder.join("source"), tools::ensure("cargo-deb")?);
         fs::create_dir_all(&source)?;
         let mut build = sh(BUILD, &[&source, &cargo_deb]);
         build.env("COMMIT", COMMIT);
