@@ -1,4 +1,4 @@
-//! A client of the HTTP side that advertises a window of zero for longer than it may take for its answer.
+//! Clients of the HTTP side that advertise a window of zero for longer than they may take for their answers.
 
 mod support;
 
@@ -35,4 +35,23 @@ fn a_scraper_whose_window_stays_closed_is_disconnected_and_keeps_no_other_waitin
     scrape(http);
     let received = peer.bytes_to_the_end();
     assert!(received < size, "{received} of {size} bytes had left the daemon");
+}
+
+#[test]
+fn answers_that_nobody_reads_are_forgotten_by_the_kernel() {
+    let daemon = daemon(&["--target", "127.0.0.1:1", "--interval", "1h"]);
+    let peers: Vec<Peer> = (0..20)
+        .map(|_| {
+            let mut peer = Peer::connect_with_room(1024, daemon.metrics_address());
+            peer.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            peer
+        })
+        .collect();
+    for peer in &peers {
+        peer.wait_until_full();
+    }
+    let_pass(Instant::now(), EXCHANGE_TIMEOUT);
+    for peer in &peers {
+        peer.wait_until_forgotten();
+    }
 }

@@ -132,7 +132,7 @@ fn a_reload_names_what_needs_a_restart() {
     let line = reloadable.reload("worker-threads = 2\nmax-connections = 6\n", "setting needs a restart");
     assert_eq!((&line["setting"], &line["level"]), (&"worker-threads".into(), &"WARN".into()), "{line}");
     reloadable.daemon.wait_for("reloaded");
-    assert_eq!(reloadable.count("servidor_connections_limit"), 6, "the rest is applied");
+    wait_until("the rest is applied", || reloadable.count("servidor_connections_limit") == 6);
     let page = request(reloadable.daemon.metrics_address(), "GET", "/").body;
     for in_force in ["<dt>worker-threads</dt><dd>1</dd>", "<dt>max-connections</dt><dd>6</dd>"] {
         assert!(page.contains(in_force), "{in_force} is not in {page}");

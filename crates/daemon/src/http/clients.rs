@@ -18,7 +18,7 @@ const TIME_TO_ASK: Duration = Duration::from_millis(10);
 /// For the head of the request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the whole exchange. A client that does not read its answer is disconnected then.
-const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The last part of both timeouts, which starts when the rest has passed. If the process was suspended meanwhile, it still
 /// reads what arrived.
 const LAST_TURN: Duration = Duration::from_millis(100);

@@ -18,11 +18,12 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::clients::{Clients, HasAsked};
+use super::clients::{Clients, EXCHANGE_TIMEOUT, HasAsked};
 use super::{compression, hosts, page};
 use crate::accept::{AcceptErrors, AfterError, PAUSE};
 use crate::listener::{ListenError, Listener};
@@ -120,6 +121,7 @@ async fn answer(listener: TcpListener, site: Arc<Site>, spare_files: Arc<SpareFi
             }
         };
         errors.reset();
+        forget_if_unread(&stream);
         let Ok(local) = stream.local_addr().map(|address| address.ip()) else { continue };
         let access = match peer.ip() {
             peer if (site.admits)(peer) => Access::Full,
@@ -156,6 +158,13 @@ async fn accept(listener: &TcpListener, spare_files: &SpareFiles) -> io::Result<
             return outcome;
         }
     }
+}
+
+/// Has the kernel give up what a client does not read, also after the connection was closed. It would keep it for minutes.
+fn forget_if_unread(stream: &TcpStream) {
+    let limit = u32::try_from(EXCHANGE_TIMEOUT.as_millis()).expect("seconds");
+    // It cannot fail on a TCP socket.
+    let _ = sockopt::set_tcp_user_timeout(stream, limit);
 }
 
 fn is_out_of_files(error: &io::Error) -> bool {
