@@ -56,7 +56,7 @@ fn a_reload_raises_and_lowers_the_limit() {
     assert_eq!(reloadable.count("servidor_connections_limit"), 2);
 
     reloadable.reload("max-connections = 1\n", "reloaded");
-    assert_eq!(reloadable.count("servidor_connections_limit"), 1);
+    wait_until("the limit is in force", || reloadable.count("servidor_connections_limit") == 1);
     // No connection is closed, but the next one waits until there are fewer than the new limit.
     assert_eq!((first.ask("4\n"), waiting.ask("5\n")), ("PAR\n".into(), "ÍMPAR\n".into()));
     let mut third = Peer::connect(address);
