@@ -69,9 +69,11 @@ show_status() {
     server=$(status_line servidor) client=$(status_line cliente)
     eventually 'both status lines follow the counts' \
         "[[ \$(status_line servidor) != '$server' && \$(status_line cliente) != '$client' ]]"
+    # A busy machine disturbs a round now and then: then its time is not shown.
+    eventually 'the client shows its last round' \
+        "[[ \$(status_line cliente) == *'0.0 % loss'*'last: 127.0.0.1:8888 in '* ]]"
     server=$(status_line servidor) client=$(status_line cliente)
-    [[ $server == *' of 5 connections, '* && $client == *'0.0 % loss'*'last: 127.0.0.1:8888 in '* ]] ||
-        fail "$server | $client"
+    [[ $server == *' of 5 connections, '* && $client == *'0.0 % loss'* ]] || fail "$server | $client"
     undo
     echo "$server | $client"
 }
