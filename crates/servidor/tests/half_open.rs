@@ -4,7 +4,8 @@ mod common;
 
 use std::net::Ipv4Addr;
 
-use testkit::{Daemon, Namespace, Peer, scrape_until, wait_until};
+use common::assert_both_ended;
+use testkit::{Daemon, Namespace, Peer};
 
 const VANISHING: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const HONEST: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 3);
@@ -31,14 +32,7 @@ fn assert_is_over(daemon: &Daemon, reason: &str, files: u64) {
     let mut honest = Peer::connect_from(HONEST, daemon.address());
     assert_eq!(honest.ask("2\n"), "PAR\n");
     drop(honest);
-    wait_until("no file is left of either", || daemon.open_files() <= files);
-    let metrics = scrape_until(daemon.metrics_address(), "both have ended", |metrics| {
-        metrics.count("servidor_connections_active", &[]) == 0
-    });
-    assert_eq!(metrics.count("servidor_connections_total", &[]), 2);
-    for reason in [reason, "client"] {
-        assert_eq!(metrics.count("servidor_connections_closed_total", &[("reason", reason)]), 1, "{reason}");
-    }
+    assert_both_ended(daemon, reason, files);
 }
 
 #[test]

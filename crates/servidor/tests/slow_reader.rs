@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::start;
 use serde_json::Value;
-use testkit::{DEADLINE, Peer, Stall, let_pass, scrape};
+use testkit::{DEADLINE, Daemon, Peer, Stall, let_pass, scrape};
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How much is asked for: several times what the kernel holds for both sides.
@@ -43,6 +43,15 @@ fn writer(peer: &Peer) -> TcpStream {
     stream
 }
 
+/// Reads the replies that are missing in `received`, and compares all of them.
+fn assert_the_rest_is_right(daemon: &Daemon, peer: &Peer, mut received: Vec<u8>, expected: &str) {
+    let mut rest = vec![0; expected.len() - received.len()];
+    let all = peer.stream().read_exact(&mut rest);
+    assert!(all.is_ok(), "{all:?}: {:?}", daemon.lines_with("connection closed"));
+    received.extend_from_slice(&rest);
+    assert!(received == expected.as_bytes(), "all replies are right, and in order");
+}
+
 #[test]
 fn a_peer_that_reads_slowly_but_steadily_gets_all_its_replies() {
     // This takes a while, in which the peer would not read.
@@ -60,11 +69,7 @@ fn a_peer_that_reads_slowly_but_steadily_gets_all_its_replies() {
         let_pass(read, PACE);
     }
     assert_eq!(daemon.lines_with("connection closed"), [] as [Value; 0], "it is not cut off while it reads");
-    let mut rest = vec![0; expected.len() - received.len()];
-    let all = peer.stream().read_exact(&mut rest);
-    assert!(all.is_ok(), "{all:?}: {:?}", daemon.lines_with("connection closed"));
-    received.extend_from_slice(&rest);
-    assert!(received == expected.as_bytes(), "all replies are right, and in order");
+    assert_the_rest_is_right(&daemon, &peer, received, &expected);
     asking.join().expect("all was taken");
     let metrics = scrape(daemon.metrics_address());
     assert_eq!(metrics.count("servidor_connections_closed_total", &[("reason", "slow_reader")]), 0);
@@ -103,11 +108,7 @@ fn a_peer_that_reads_during_a_stall_longer_than_the_timeout_gets_all_its_replies
     stall.outlast(Duration::from_secs(8));
     drop(stall);
     peer.stream().set_read_timeout(Some(DEADLINE)).expect("above zero");
-    let mut rest = vec![0; expected.len() - received.len()];
-    let all = peer.stream().read_exact(&mut rest);
-    assert!(all.is_ok(), "{all:?}: {:?}", daemon.lines_with("connection closed"));
-    received.extend_from_slice(&rest);
-    assert!(received == expected.as_bytes(), "all replies are right, and in order");
+    assert_the_rest_is_right(&daemon, &peer, received, &expected);
     asking.join().expect("all was taken");
 }
 

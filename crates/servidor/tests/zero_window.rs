@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::start;
-use testkit::{Daemon, Peer, Signal, scrape_until, wait_until};
+use common::{assert_both_ended, start};
+use testkit::{Daemon, Peer, Signal};
 
 const ROOM: usize = 2 * 1024;
 /// Its answer is itself.
@@ -31,14 +31,7 @@ fn assert_is_reset(daemon: &Daemon, mut peer: Peer, reason: &str, files: u64) {
     assert_eq!(honest.ask("2\n"), "PAR\n");
     drop(honest);
     peer.wait_until_forgotten();
-    wait_until("no file is left of either", || daemon.open_files() <= files);
-    let metrics = scrape_until(daemon.metrics_address(), "both have ended", |metrics| {
-        metrics.count("servidor_connections_active", &[]) == 0
-    });
-    assert_eq!(metrics.count("servidor_connections_total", &[]), 2);
-    for reason in [reason, "client"] {
-        assert_eq!(metrics.count("servidor_connections_closed_total", &[("reason", reason)]), 1, "{reason}");
-    }
+    assert_both_ended(daemon, reason, files);
     peer.expect_reset();
 }
 

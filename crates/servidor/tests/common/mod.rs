@@ -4,7 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::process::Command;
 
-use testkit::Daemon;
+use testkit::{Daemon, scrape_until, wait_until};
 
 /// What the threads are called that serve clients.
 pub(crate) const EVENT_LOOP: &str = "event loop";
@@ -41,4 +41,16 @@ pub(crate) fn inheriting(socket: OwnedFd, variables: &str, arguments: &[&str]) -
         command.args(["--metrics-listen", "127.0.0.1:0"]);
     }
     command
+}
+
+/// Waits until two connections have ended, one by its client and the other for `reason`, and no file beyond `files` is left of them.
+pub(crate) fn assert_both_ended(daemon: &Daemon, reason: &str, files: u64) {
+    wait_until("no file is left of either", || daemon.open_files() <= files);
+    let metrics = scrape_until(daemon.metrics_address(), "both have ended", |metrics| {
+        metrics.count("servidor_connections_active", &[]) == 0
+    });
+    assert_eq!(metrics.count("servidor_connections_total", &[]), 2);
+    for reason in [reason, "client"] {
+        assert_eq!(metrics.count("servidor_connections_closed_total", &[("reason", reason)]), 1, "{reason}");
+    }
 }
