@@ -78,7 +78,7 @@ fn ends_of(mut peers: Vec<Option<Hasty>>) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn a_burst_of_10_000_connects_against_5_permits_is_served_and_counted_to_the_last() {
+fn a_burst_of_10_000_connects_against_5_permits_is_served_or_reset_by_the_kernel() {
     allow_open_files();
     let daemon = start(&["--max-connections", "5", "--log-events-per-second", "0"]);
     let SocketAddr::V4(address) = daemon.address() else { panic!("an IPv4 address") };

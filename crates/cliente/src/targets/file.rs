@@ -188,7 +188,7 @@ mod tests {
                 "1:34: invalid type: integer `7`, expected a string",
             ),
             ("[] []", "1:4: trailing characters"),
-            // Found by fuzzing.
+            // Found by fuzzing or while writing its targets.
             (
                 r#"[[["a:1"], null]]"#,
                 "1:1: invalid type: sequence, expected an object with targets and labels",
